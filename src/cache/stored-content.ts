@@ -1,0 +1,39 @@
+/**
+ * Bytes that never change, and the object version that holds them now.
+ *
+ * A rename, a chmod or a copy by ourselves gives the same bytes a new key or ETag: the content stays, its `version` moves
+ * on to the successor. So blocks are cached by content, not by key, and a reader that meets 404 or 412 looks whether the
+ * version has moved since it asked, and asks again.
+ */
+import type { ObjectVersion } from '../s3/store.ts';
+
+/** Bytes of a block, the unit of caching. Larger ones lose random reads: a 4 KiB read fetches one block. */
+export const BLOCK_SIZE = 128 * 1024;
+
+let nextBlock = 0;
+
+export class StoredContent {
+  /** Blocks of this content are numbered `firstBlock` … on; no other content has these numbers. */
+  readonly firstBlock: number;
+  /** In bytes. */
+  readonly size: number;
+  /** Where the bytes are to be had now. */
+  version: ObjectVersion;
+
+  constructor(version: ObjectVersion) {
+    this.version = version;
+    this.size = version.size;
+    this.firstBlock = nextBlock;
+    // 2^53 block numbers of 128 KiB last for 10^21 bytes of content: they are never reused.
+    nextBlock += this.blockCount;
+  }
+
+  get blockCount(): number {
+    return Math.ceil(this.size / BLOCK_SIZE);
+  }
+
+  /** Bytes in block `index` of this content: a whole block but for the last. */
+  blockLength(index: number): number {
+    return Math.min(BLOCK_SIZE, this.size - index * BLOCK_SIZE);
+  }
+}

@@ -1,0 +1,121 @@
+/** Small tools for concurrency in one thread. They know nothing of files or objects. */
+
+/**
+ * A lock whose holders run one after another, in order of arrival.
+ * Between two awaits nothing else runs; the lock is for what must hold *across* awaits.
+ */
+export class Mutex {
+  #tail: Promise<void> | undefined;
+  #held = 0;
+
+  get locked(): boolean {
+    return this.#held > 0;
+  }
+
+  /** Runs `critical` when all earlier holders have finished; passes on its result or error. */
+  async run<T>(critical: () => Promise<T> | T): Promise<T> {
+    const before = this.#tail;
+    let done!: () => void;
+    const mine = new Promise<void>(resolve => {
+      done = resolve;
+    });
+    this.#tail = mine;
+    this.#held++;
+    try {
+      if (before) await before;
+      return await critical();
+    } finally {
+      this.#held--;
+      if (this.#tail === mine) this.#tail = undefined;
+      done();
+    }
+  }
+}
+
+/** At most `limit` tasks at a time, started in order of arrival. */
+export class Semaphore {
+  readonly limit: number;
+  #running = 0;
+  readonly #queue: (() => void)[] = [];
+
+  constructor(limit: number) {
+    this.limit = limit;
+  }
+
+  async run<T>(task: () => Promise<T>): Promise<T> {
+    if (this.#running >= this.limit) await new Promise<void>(resolve => this.#queue.push(resolve));
+    else this.#running++;
+    try {
+      return await task();
+    } finally {
+      const next = this.#queue.shift();
+      if (next) next();
+      else this.#running--;
+    }
+  }
+}
+
+/** Runs `task` on each item, `limit` at a time; rejects with the first error after those under way have settled. */
+export async function forEachLimit<T>(
+  items: Iterable<T>,
+  limit: number,
+  task: (item: T, index: number) => Promise<void>,
+): Promise<void> {
+  const iterator = items[Symbol.iterator]();
+  let index = 0;
+  let failed = false;
+  let failure: unknown;
+  const worker = async (): Promise<void> => {
+    while (!failed) {
+      const next = iterator.next();
+      if (next.done) return;
+      try {
+        await task(next.value, index++);
+      } catch (error) {
+        if (!failed) failure = error;
+        failed = true;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: limit }, worker));
+  if (failed) throw failure;
+}
+
+/** Time, as the daemon sees it. Tests inject their own. */
+export interface Clock {
+  /** ms since the epoch, may jump. */
+  now(): number;
+  /** ms since some fixed moment, never goes back. */
+  monotonic(): number;
+  /** Calls back once after `ms`; returns how to cancel. Does not keep the process alive. */
+  after(ms: number, callback: () => void): () => void;
+}
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  after(ms, callback) {
+    const timer = setTimeout(callback, ms);
+    timer.unref();
+    return () => clearTimeout(timer);
+  },
+};
+
+/** Resolves after `ms` of `clock`, or rejects with `signal.reason` when aborted. */
+export function delay(clock: Clock, ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) {
+      reject(signal.reason);
+      return;
+    }
+    const abort = (): void => {
+      cancel();
+      reject(signal!.reason);
+    };
+    const cancel = clock.after(ms, () => {
+      signal?.removeEventListener('abort', abort);
+      resolve();
+    });
+    signal?.addEventListener('abort', abort, { once: true });
+  });
+}
