@@ -1,0 +1,286 @@
+/**
+ * The one table of options. From it come the words after `-o`, the `--flags`, the S3MOUNT_ environment, the help text and
+ * the type of what the daemon is given. A new option is one entry here and its use in `mount.ts`.
+ */
+import { homedir } from 'node:os';
+import {
+  bytes,
+  choice,
+  flag,
+  group,
+  integer,
+  octal,
+  optionalText,
+  path,
+  seconds,
+  text,
+  url,
+  user,
+  type ValueKind,
+  words,
+} from './option-values.ts';
+
+export const SECTIONS = ['Access', 'S3', 'Freshness', 'Semantics', 'Resources', 'Daemon'] as const;
+
+export interface OptionSpec<T = unknown> {
+  readonly section: (typeof SECTIONS)[number];
+  readonly kind: ValueKind<T>;
+  /** One line for the help, without a full stop. */
+  readonly help: string;
+  /** Other names of the same option. */
+  readonly aliases?: readonly string[];
+  /** A single letter: `-f`. Only for options without a value. */
+  readonly letter?: string;
+  /** Stands on the first help screen. */
+  readonly basic?: true;
+  /** It is understood but changes nothing yet; the sentence is the warning, after "NAME ". */
+  readonly noEffect?: string;
+}
+
+function option<T>(spec: OptionSpec<T>): OptionSpec<T> {
+  return spec;
+}
+
+const MIB = 1024 * 1024;
+const GIB = 1024 * MIB;
+const DAY = 86_400;
+
+const access = {
+  allow_other: option({
+    section: 'Access',
+    kind: flag,
+    basic: true,
+    help: 'other users may use the mount too (user_allow_other in /etc/fuse.conf)',
+  }),
+  ro: option({ section: 'Access', kind: flag, basic: true, help: 'read only' }),
+  umask: option({
+    section: 'Access',
+    kind: octal(),
+    basic: true,
+    help: 'permissions of everything are 0777 without these bits, as s3fs has it',
+  }),
+  fmask: option({ section: 'Access', kind: octal(), help: 'the same for files only' }),
+  dmask: option({ section: 'Access', kind: octal(), help: 'the same for directories only' }),
+  uid: option({ section: 'Access', kind: user, basic: true, help: 'everything belongs to this user (number or name)' }),
+  gid: option({
+    section: 'Access',
+    kind: group,
+    basic: true,
+    help: 'everything belongs to this group (number or name)',
+  }),
+  file_mode: option({ section: 'Access', kind: octal(), help: 'mode of objects that carry none (0640)' }),
+  dir_mode: option({ section: 'Access', kind: octal(), help: 'mode of directories that carry none (0750)' }),
+  mp_umask: option({ section: 'Access', kind: octal(), help: 'mode of the mount point is 0777 without these bits' }),
+  nonempty: option({ section: 'Access', kind: flag, help: 'cover a mount point that is not empty' }),
+} as const;
+
+const s3 = {
+  url: option({
+    section: 'S3',
+    kind: url,
+    aliases: ['host'],
+    basic: true,
+    help: 'address of the S3 service (default: AWS)',
+  }),
+  region: option({
+    section: 'S3',
+    kind: text('REGION', /^[a-z0-9-]+$/, "a region's name, such as ap-northeast-2"),
+    aliases: ['endpoint'],
+    basic: true,
+    help: 'region of the bucket (default: found out)',
+  }),
+  use_path_request_style: option({
+    section: 'S3',
+    kind: flag,
+    basic: true,
+    help: 'http://HOST/BUCKET/KEY instead of http://BUCKET.HOST/KEY',
+  }),
+  profile: option({
+    section: 'S3',
+    kind: text('NAME'),
+    basic: true,
+    help: 'profile of ~/.aws/config and ~/.aws/credentials',
+  }),
+  passwd_file: option({ section: 'S3', kind: path(homedir), basic: true, help: "credentials in s3fs's file format" }),
+  public_bucket: option({ section: 'S3', kind: flag, help: 'send no credentials' }),
+  requester_pays: option({ section: 'S3', kind: flag, help: 'agree to pay for requests to this bucket' }),
+  storage_class: option({
+    section: 'S3',
+    kind: choice(
+      'standard',
+      'standard_ia',
+      'onezone_ia',
+      'reduced_redundancy',
+      'intelligent_tiering',
+      'glacier',
+      'glacier_ir',
+      'deep_archive',
+    ),
+    help: 'storage class of what is written',
+  }),
+  use_sse: option({
+    section: 'S3',
+    kind: optionalText('1|kmsid[:ID]', '1'),
+    help: 'encryption of what is written: by S3, or by a key of KMS',
+  }),
+  default_acl: option({
+    section: 'S3',
+    kind: choice(
+      'private',
+      'public-read',
+      'public-read-write',
+      'aws-exec-read',
+      'authenticated-read',
+      'bucket-owner-read',
+      'bucket-owner-full-control',
+      'log-delivery-write',
+    ),
+    help: 'canned ACL of what is written',
+  }),
+  no_check_certificate: option({ section: 'S3', kind: flag, help: "do not check the server's certificate" }),
+  retries: option({ section: 'S3', kind: integer(1, 100, 5), help: 'attempts of a request before it fails (5)' }),
+  connect_timeout: option({ section: 'S3', kind: seconds(0.1, 3600, 5), help: 'limit on connecting (5)' }),
+  readwrite_timeout: option({ section: 'S3', kind: seconds(0.1, 3600, 30), help: 'limit on a silent connection (30)' }),
+} as const;
+
+const freshness = {
+  stat_cache_expire: option({
+    section: 'Freshness',
+    kind: seconds(0, 365 * DAY, 10),
+    basic: true,
+    help: "how late other clients' changes may be seen by stat and ls (10)",
+  }),
+  open_check: option({
+    section: 'Freshness',
+    kind: seconds(0, 365 * DAY, 1),
+    help: 'open asks S3 unless it did less than this ago (1)',
+  }),
+} as const;
+
+const semantics = {
+  stat: option({
+    section: 'Semantics',
+    kind: choice('exact', 'list'),
+    basic: true,
+    help: 'attributes: exact = stored with each object (a HEAD each), list = of listings',
+  }),
+  metadata: option({
+    section: 'Semantics',
+    kind: choice('s3fs', 'aws', 'both', 'none'),
+    help: 'whose headers carry mode, owner and times when writing (s3fs)',
+  }),
+  link: option({
+    section: 'Semantics',
+    kind: choice('refuse', 'copy'),
+    help: 'ln: refuse, or make an independent copy (refuse)',
+  }),
+  use_xattr: option({ section: 'Semantics', kind: flag, help: 'store extended attributes' }),
+  bucket_size: option({
+    section: 'Semantics',
+    kind: bytes(1, 1, 2 ** 60, '100GB'),
+    help: 'size and free space that df shows (64 PiB)',
+  }),
+} as const;
+
+const resources = {
+  memory: option({
+    section: 'Resources',
+    kind: bytes(MIB, 32 * MIB, 1024 * GIB, '256MiB'),
+    basic: true,
+    help: "limit on cached and unsaved bytes (an eighth of the machine's, 64-256 MiB)",
+  }),
+  max_thread_count: option({
+    section: 'Resources',
+    kind: integer(1, 1024, 32),
+    aliases: ['parallel_count', 'multireq_max', 'parallel_upload'],
+    help: 'requests to S3 at once',
+  }),
+  multipart_size: option({
+    section: 'Resources',
+    kind: bytes(MIB, 5 * MIB, 5 * GIB, '10'),
+    help: 'size of the parts of an upload, in MB where no unit is given',
+  }),
+  state_dir: option({
+    section: 'Resources',
+    kind: path(homedir),
+    help: 'directory for logs and spooled bytes (/var/lib/s3mount, ~/.local/state/s3mount)',
+  }),
+} as const;
+
+const daemon = {
+  foreground: option({
+    section: 'Daemon',
+    kind: flag,
+    letter: 'f',
+    basic: true,
+    help: 'stay in the foreground, log to the terminal',
+  }),
+  debug: option({ section: 'Daemon', kind: flag, letter: 'd', help: 'log every operation; same as dbglevel=dbg' }),
+  single_thread: option({
+    section: 'Daemon',
+    kind: flag,
+    letter: 's',
+    help: "accepted for s3fs's sake",
+    noEffect: 'changes nothing: the daemon always serves from one thread.',
+  }),
+  dbglevel: option({
+    section: 'Daemon',
+    kind: words({
+      crit: 'fatal',
+      critical: 'fatal',
+      err: 'error',
+      error: 'error',
+      wan: 'warn',
+      warn: 'warn',
+      warning: 'warn',
+      inf: 'info',
+      info: 'info',
+      dbg: 'debug',
+      debug: 'debug',
+    }),
+    aliases: ['log_level'],
+    help: 'how much is logged (info); crit, err, dbg are words too',
+  }),
+  logfile: option({
+    section: 'Daemon',
+    kind: path(homedir),
+    help: 'where the daemon logs (default: in the state directory)',
+  }),
+  fsname: option({ section: 'Daemon', kind: text('NAME'), help: 'the source that df and mount show (the bucket)' }),
+  subtype: option({
+    section: 'Daemon',
+    kind: text('NAME', /^[A-Za-z0-9._-]+$/, 'a name of letters and digits'),
+    help: 'type in /proc/mounts after "fuse." (s3mount)',
+  }),
+} as const;
+
+export const OPTIONS = { ...access, ...s3, ...freshness, ...semantics, ...resources, ...daemon } as const;
+
+export type OptionName = keyof typeof OPTIONS;
+
+type ValueOf<S> = S extends OptionSpec<infer T> ? T : never;
+
+/** What was given, read and checked; an absent field was not given anywhere. */
+export type OptionValues = { readonly [K in OptionName]?: ValueOf<(typeof OPTIONS)[K]> };
+
+export const OPTION_NAMES = Object.keys(OPTIONS) as OptionName[];
+
+/** The table's entry without its particular value type: for code that treats all options alike. */
+export function specOf(name: OptionName): OptionSpec {
+  return OPTIONS[name];
+}
+
+/** Every spelling of a mount word, aliases included, with the option that it means. */
+export const OPTION_OF_WORD: ReadonlyMap<string, OptionName> = new Map(
+  OPTION_NAMES.flatMap(name => [name, ...(specOf(name).aliases ?? [])].map(word => [word, name] as const)),
+);
+
+/** `use_path_request_style` → `use-path-request-style`. */
+export function flagName(word: string): string {
+  return word.replaceAll('_', '-');
+}
+
+/** `umask` → `S3MOUNT_UMASK`. */
+export function environmentName(name: OptionName): string {
+  return `S3MOUNT_${name.toUpperCase()}`;
+}

@@ -1,0 +1,195 @@
+/**
+ * From a command line and an environment to a checked `Config`. Nothing else of s3mount reads either of them.
+ *
+ * Precedence: the command line, then S3MOUNT_ variables, then what the table says. Of two spellings of one option on the
+ * command line the later wins, as with mount(8).
+ */
+import { resolve } from 'node:path';
+import { type BucketPlace, parseBucket } from './bucket.ts';
+import { usageError } from './exit-codes.ts';
+import { LEGACY_NAMES, legacyWord } from './legacy-options.ts';
+import { nearest } from './nearest.ts';
+import {
+  environmentName,
+  flagName,
+  OPTION_NAMES,
+  OPTION_OF_WORD,
+  type OptionName,
+  type OptionValues,
+  specOf,
+} from './option-table.ts';
+import { type ReadContext, systemFile } from './option-values.ts';
+import { formatOptionList, type OptionWord } from './option-words.ts';
+
+export interface Config extends BucketPlace {
+  /** The bucket as it was written, for messages. */
+  readonly source: string;
+  /** Absolute. */
+  readonly mountPoint: string;
+  readonly values: OptionValues;
+  /** Words for the kernel: noexec, nosuid … */
+  readonly kernelOptions: readonly string[];
+  /** Sentences for the person who mounts. */
+  readonly warnings: readonly string[];
+}
+
+/** What the process was started with. */
+export interface Surroundings {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+  readonly systemFile?: (path: string) => string | undefined;
+}
+
+export interface MountArguments {
+  /** BUCKET and MOUNTPOINT, or MOUNTPOINT alone beside `-o bucket=`. */
+  readonly positional: readonly string[];
+  /** The words of `-o` and the `--flags` as words, in the order of the command line. */
+  readonly words: readonly OptionWord[];
+}
+
+/** Throws a `CliError` with exit code 1 for the first thing that is wrong. */
+export function readConfig(given: MountArguments, surroundings: Surroundings): Config {
+  const words = new WordReader(surroundings);
+  for (const name of OPTION_NAMES) {
+    const value = surroundings.env[environmentName(name)];
+    if (value !== undefined) words.take({ name, value }, environmentName(name));
+  }
+  words.warnUnknownEnvironment();
+  let bucketWord: string | undefined;
+  for (const word of given.words) {
+    if (word.name === 'bucket') bucketWord = word.value ?? '';
+    else words.take(word, word.name);
+  }
+  const [source, mountPoint] = bucketAndMountPoint(given.positional, bucketWord);
+  checkTogether(words.values);
+  return {
+    ...parseBucket(source),
+    source,
+    mountPoint: resolve(surroundings.cwd, mountPoint),
+    values: words.values,
+    kernelOptions: [...words.kernelOptions],
+    warnings: [...words.warnings],
+  };
+}
+
+class WordReader {
+  readonly values: Partial<Record<OptionName, unknown>> & OptionValues = {};
+  readonly kernelOptions = new Set<string>();
+  readonly warnings = new Set<string>();
+  readonly #surroundings: Surroundings;
+
+  constructor(surroundings: Surroundings) {
+    this.#surroundings = surroundings;
+  }
+
+  /** `spelling` is how the user wrote it, for messages. */
+  take(word: OptionWord, spelling: string): void {
+    const name = OPTION_OF_WORD.get(word.name);
+    if (name === undefined) {
+      this.#takeLegacy(word, spelling);
+      return;
+    }
+    const context: ReadContext = {
+      name: spelling,
+      cwd: this.#surroundings.cwd,
+      systemFile: this.#surroundings.systemFile ?? systemFile,
+    };
+    const spec = specOf(name);
+    const values: Partial<Record<OptionName, unknown>> = this.values;
+    values[name] = spec.kind.read(word.value, context);
+    if (spec.noEffect) this.warnings.add(`${spelling} ${spec.noEffect}`);
+  }
+
+  #takeLegacy(word: OptionWord, spelling: string): void {
+    // `rw` undoes an `ro` before it, as with mount(8).
+    if (word.name === 'rw') {
+      this.take({ name: 'ro', value: '0' }, 'ro');
+      return;
+    }
+    const legacy = legacyWord(word.name);
+    switch (legacy?.kind) {
+      case 'kernel':
+        this.kernelOptions.add(word.name);
+        return;
+      case 'silent':
+        return;
+      case 'warning':
+        this.warnings.add(legacy.message);
+        return;
+      case 'refused':
+        throw usageError(legacy.message);
+      case undefined:
+        throw unknownOption(spelling);
+    }
+  }
+
+  warnUnknownEnvironment(): void {
+    const known = new Set(OPTION_NAMES.map(environmentName));
+    for (const variable of Object.keys(this.#surroundings.env)) {
+      if (!variable.startsWith('S3MOUNT_') || known.has(variable)) continue;
+      const near = nearest(variable, known);
+      this.warnings.add(
+        `${variable} is no variable of s3mount and is ignored${near ? `; did you mean ${near}?` : '.'}`,
+      );
+    }
+  }
+}
+
+export function unknownOption(spelling: string): Error {
+  const asFlag = spelling.startsWith('-');
+  const known = [...OPTION_OF_WORD.keys(), 'bucket'];
+  const near = asFlag
+    ? nearest(spelling.replace(/^-+/, ''), known.map(flagName))
+    : nearest(spelling, [...known, ...LEGACY_NAMES]);
+  const meant = near === undefined ? 's3mount options lists all.' : `did you mean ${asFlag ? '--' : ''}${near}?`;
+  return usageError(`unknown option ${spelling}; ${meant}`);
+}
+
+function bucketAndMountPoint(positional: readonly string[], bucketWord: string | undefined): [string, string] {
+  const places = bucketWord === undefined ? positional : [bucketWord, ...positional];
+  if (places.length > 2) {
+    throw usageError(
+      `there are too many arguments: after the bucket '${places[0]}' and the mount point '${places[1]}' comes '${places[2]}'.`,
+    );
+  }
+  const [bucket, mountPoint] = places;
+  if (!bucket) throw usageError('which bucket? Write s3mount BUCKET MOUNTPOINT, such as s3mount my-bucket ~/works.');
+  if (!mountPoint) throw usageError(`where to mount '${bucket}'? Write s3mount ${bucket} MOUNTPOINT, such as ~/works.`);
+  return [bucket, mountPoint];
+}
+
+function checkTogether(values: OptionValues): void {
+  if (values.public_bucket && (values.profile !== undefined || values.passwd_file !== undefined)) {
+    throw usageError('public_bucket sends no credentials: leave out profile and passwd_file, or public_bucket.');
+  }
+  if (values.profile !== undefined && values.passwd_file !== undefined) {
+    throw usageError('profile and passwd_file both name credentials: give one of them.');
+  }
+  if (values.use_sse !== undefined && !/^(0|1|(kmsid|k)(:.+)?)$/.test(values.use_sse)) {
+    const custom = /^(custom|c)(:|$)/.test(values.use_sse);
+    throw usageError(
+      custom
+        ? 'use_sse=custom is not supported yet: customer-provided keys (SSE-C) cannot be used.'
+        : `use_sse=${values.use_sse} is not known; write use_sse, use_sse=kmsid or use_sse=kmsid:ID.`,
+    );
+  }
+}
+
+/**
+ * The arguments with which the daemon is started for a `Config`: every path absolute, since its working directory is `/`.
+ * Other values that came by the environment it has from there.
+ */
+export function daemonArguments(given: MountArguments, config: Config): string[] {
+  const isPath = (name: OptionName): boolean => specOf(name).kind.placeholder === 'PATH';
+  const words = given.words.filter(word => {
+    const name = OPTION_OF_WORD.get(word.name);
+    return word.name !== 'bucket' && (name === undefined || !isPath(name));
+  });
+  for (const name of OPTION_NAMES.filter(isPath)) {
+    const value = config.values[name];
+    if (typeof value === 'string') words.push({ name, value });
+  }
+  const list = formatOptionList(words);
+  // `--` last: a bucket or a directory may begin with a hyphen.
+  return [...(list === '' ? [] : ['-o', list]), '--', config.source, config.mountPoint];
+}

@@ -1,0 +1,84 @@
+/** The daemon's process: signals, log, mount, life, end. */
+import { closeSync, openSync, writeSync } from 'node:fs';
+import { EXIT, errorLine, exitCodeOf } from './exit-codes.ts';
+import { findHolders } from './holders.ts';
+import { Lifecycle } from './lifecycle.ts';
+import { logLevel, openLog } from './log.ts';
+import { mountBucket } from './mount.ts';
+import type { Config } from './options.ts';
+import { endOnBugs, prepareExit } from './process-end.ts';
+import type { StartListener } from './ready-pipe.ts';
+import { RunFile } from './run-file.ts';
+import { defaultStateDirectory, logFileOf } from './state-directory.ts';
+
+/** Never returns while the process lives: it ends by itself, with the exit code of how the mount ended. */
+export async function runDaemon(config: Config, listener: StartListener, background: boolean): Promise<void> {
+  // In the background nobody reads it; the log has the same line.
+  const say = background ? () => {} : (line: string): void => void writeSync(2, `s3mount: ${line}\n`);
+  const exit = await prepareExit();
+  let stop = (reason: string): void => {
+    listener.failed(new Error(`${reason} before the mount answered`));
+    exit(EXIT.mount);
+  };
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stop(signal));
+  try {
+    const log = openLog(logLevel(config.values), background ? logFileOf(config) : config.values.logfile);
+    // A terminal that is closed must not take the mount with it; as with any daemon, SIGHUP is about the log.
+    process.on('SIGHUP', () => log.reopen());
+    process.on('SIGUSR2', () => log.info({ level: log.cycleLevel() }, 'log level'));
+    const takeDown = endOnBugs(log, config.mountPoint, exit);
+    let stopped: string | undefined;
+    const { mounted, filesystem, mountPoint } = await mountBucket(config, {
+      log,
+      note: listener.note,
+      onBug: takeDown,
+      // From here on an end without an unmount would leave a dead mount behind.
+      mounting: () => {
+        stop = reason => {
+          stopped = reason;
+        };
+      },
+    });
+    const runFile = announce(mountPoint, log);
+    const lifecycle = new Lifecycle({
+      mounted,
+      filesystem,
+      log,
+      mountPoint,
+      findHolders,
+      say,
+      pause: ms => new Promise(resolve => void setTimeout(resolve, ms)),
+    });
+    stop = reason => lifecycle.stop(reason);
+    if (stopped !== undefined) lifecycle.stop(stopped);
+    if (background) leaveTerminal();
+    listener.ready();
+    const { exitCode, message } = await lifecycle.run();
+    if (message !== undefined) say(message);
+    if (message === undefined) runFile?.remove();
+    else runFile?.ended(mountPoint, exitCode, message);
+    exit(exitCode);
+  } catch (error) {
+    listener.failed(error);
+    if (background) writeSync(2, `${errorLine(error)}\n`);
+    exit(exitCodeOf(error));
+  }
+}
+
+/** Without it, `s3mount umount` falls back to umount(8): no reason not to mount. */
+function announce(mountPoint: string, log: { warn(fields: object, message: string): void }): RunFile | undefined {
+  try {
+    return RunFile.announce(defaultStateDirectory(), mountPoint);
+  } catch (error) {
+    log.warn({ err: error }, 's3mount umount will not be able to find this daemon');
+    return undefined;
+  }
+}
+
+/** The log file is open by its name; what still goes to 1 and 2 must not keep a rotated file or a terminal open. */
+function leaveTerminal(): void {
+  for (const descriptor of [1, 2]) {
+    closeSync(descriptor);
+    openSync('/dev/null', 'w');
+  }
+}

@@ -1,0 +1,59 @@
+/** The one directory for what outlives a moment: logs and spooled bytes. Never in /tmp, which others can write and reboots clear. */
+import { createHash } from 'node:crypto';
+import { accessSync, chmodSync, constants, mkdirSync, statSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { CliError, EXIT } from './exit-codes.ts';
+import type { Config } from './options.ts';
+
+export function defaultStateDirectory(uid = process.getuid!(), home = homedir()): string {
+  return uid === 0 ? '/var/lib/s3mount' : join(home, '.local/state/s3mount');
+}
+
+/**
+ * Makes `path` and `parts` below it, for this user only (0700: unsaved bytes and names of files lie there).
+ * Throws a `CliError` with the exit code for the state directory.
+ */
+export function ensureStateDirectory(path: string, ...parts: string[]): string {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    const { mode, uid } = statSync(path);
+    if (uid !== process.getuid!() && process.getuid!() !== 0) {
+      throw new CliError(
+        EXIT.state,
+        `the state directory ${path} belongs to another user; give one of your own as state_dir=.`,
+      );
+    }
+    if (mode & 0o077) chmodSync(path, 0o700);
+    const below = join(path, ...parts);
+    mkdirSync(below, { recursive: true, mode: 0o700 });
+    accessSync(below, constants.W_OK);
+    return below;
+  } catch (error) {
+    if (error instanceof CliError) throw error;
+    throw new CliError(
+      EXIT.state,
+      `the state directory ${path} cannot be used (${message(error)}); give another as state_dir=.`,
+    );
+  }
+}
+
+/** Two mounts of one bucket have two names, one mount always the same: `my-bucket-1a2b3c4d`. */
+export function mountName(config: Pick<Config, 'bucket' | 'prefix' | 'mountPoint'>): string {
+  const place = createHash('sha256').update(`${config.bucket}\0${config.prefix}\0${config.mountPoint}`).digest('hex');
+  return `${config.bucket.replace(/[^A-Za-z0-9._-]/g, '_').slice(-100)}-${place.slice(0, 8)}`;
+}
+
+export function stateDirectoryOf(config: Config): string {
+  return config.values.state_dir ?? defaultStateDirectory();
+}
+
+/** Where a daemon in the background logs. */
+export function logFileOf(config: Config): string {
+  if (config.values.logfile !== undefined) return config.values.logfile;
+  return join(ensureStateDirectory(stateDirectoryOf(config), 'log'), `${mountName(config)}.log`);
+}
+
+function message(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
