@@ -176,8 +176,17 @@ export interface FileSystemOps {
     ctx: RequestContext,
   ): Awaitable<void>;
   link(nodeid: number, newParent: number, newName: Name, ctx: RequestContext): Awaitable<Entry>;
-  /** `flags` as of open(2), without O_CREAT, O_EXCL and O_NOCTTY. */
-  open(nodeid: number, flags: number, ctx: RequestContext): Awaitable<OpenReply>;
+  /**
+   * `flags` as of open(2), without O_CREAT, O_EXCL and O_NOCTTY. `killSuidgid` comes with O_TRUNC by somebody
+   * unprivileged: the truncation clears setuid and setgid.
+   */
+  open(
+    nodeid: number,
+    flags: number,
+    ctx: RequestContext,
+    options?: { readonly killSuidgid: boolean },
+  ): Awaitable<OpenReply>;
+  /** `flags` as for open, and O_EXCL where it was given. */
   create(
     parent: number,
     name: Name,
