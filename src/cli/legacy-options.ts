@@ -4,27 +4,7 @@
  * Nothing that was written for s3fs should fail to mount because of a word that no longer matters; but a word that is
  * taken and then does nothing is told, or its author believes in it.
  */
-
-/** Handed to the kernel with the mount. */
-const KERNEL: ReadonlySet<string> = new Set([
-  'suid',
-  'nosuid',
-  'dev',
-  'nodev',
-  'exec',
-  'noexec',
-  'atime',
-  'noatime',
-  'relatime',
-  'norelatime',
-  'strictatime',
-  'diratime',
-  'nodiratime',
-  'lazytime',
-  'sync',
-  'async',
-  'dirsync',
-]);
+import { isMountWord } from '../fuse/mount-options.ts';
 
 /** mount(8) and systemd have acted on these before we are called. */
 const FSTAB = /^(rw|defaults|_netdev|nofail|auto|noauto|owner|group|users?|nousers?|x-[a-z.-]+|comment)$/;
@@ -66,6 +46,7 @@ const LIBFUSE: Readonly<Record<string, string>> = {
   intr: 'is always on',
   intr_signal: 'is not needed',
   modules: 'is not offered',
+  lazytime: 'is not offered',
   blkdev: 'is not offered',
   allow_root: 'is not offered; allow_other lets root and everybody in',
   fuseblk: 'is not offered',
@@ -162,8 +143,8 @@ export type LegacyWord =
 
 /** What to do about a word that is not in the table; undefined if nobody knows it. */
 export function legacyWord(name: string): LegacyWord | undefined {
-  if (KERNEL.has(name)) return { kind: 'kernel' };
   if (FSTAB.test(name)) return { kind: 'silent' };
+  if (isMountWord(name)) return { kind: 'kernel' };
   const refused = own(REFUSED, name);
   if (refused) return { kind: 'refused', message: `${name} ${refused}` };
   const libfuse = own(LIBFUSE, name);
@@ -180,7 +161,10 @@ function own(table: Readonly<Record<string, string>>, name: string): string | un
 
 /** All of them, for the search of the nearest name. */
 export const LEGACY_NAMES: readonly string[] = [
-  ...KERNEL,
+  'nosuid',
+  'nodev',
+  'noexec',
+  'noatime',
   ...Object.keys(LIBFUSE),
   ...Object.keys(OBSOLETE),
   ...NOT_YET,

@@ -1,68 +1,51 @@
 /** Is this a place to mount on? Each reason against it is one sentence with what to do. */
 import { constants } from 'node:fs';
-import { access, lstat, readdir, readlink, realpath, stat } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { access, readdir, stat } from 'node:fs/promises';
+import { cleanStaleMount, mountPointPath, mountStateOf } from '../fuse/mount-state.ts';
 import { CliError, EXIT } from './exit-codes.ts';
-import { mountAt } from './mount-table.ts';
-import { detachByCommand } from './unmount-command.ts';
 
 export interface MountPointRules {
   readonly nonempty: boolean;
 }
-
-/** A look at a directory that takes longer than this is a look at somebody else's dead mount. In ms. */
-const LOOK_LIMIT = 5_000;
 
 /**
  * Checks `path` and cleans a stale mount off it. Resolves to the path without symbolic links, as the kernel will show it.
  * Throws a `CliError` with the exit code for mount points.
  */
 export async function prepareMountPoint(path: string, rules: MountPointRules): Promise<string> {
-  const place = await withoutLinks(path);
-  const mounted = mountAt(place);
-  if (mounted?.type.startsWith('fuse')) {
-    if (!(await isDead(place))) {
-      throw refusal(
-        `${path} is mounted already (${mounted.source}, ${mounted.type}); unmount it first: s3mount umount ${path}.`,
-      );
-    }
-    if (!(await detachByCommand(place, LOOK_LIMIT))) {
-      throw refusal(
-        `${path} holds a dead mount of ${mounted.source} that cannot be detached; try: sudo umount -l ${path}.`,
-      );
-    }
-  }
-  const found = await look(stat(place), path);
-  if (!found.isDirectory())
-    throw refusal(`${path} is no directory; choose a directory, or make one: mkdir -p DIRECTORY.`);
-  await checkOurs(place, path, found);
-  await checkEmpty(place, path, rules);
-  return place;
-}
-
-/** Links of the parents resolved; the last part only by readlink, because a stat of a stale mount fails. */
-async function withoutLinks(path: string): Promise<string> {
-  if (path === '/') throw refusal('/ cannot be a mount point; choose a directory below it.');
+  if (path === '/') throw refusal('/ would be covered whole; choose a directory below it.');
   try {
-    let place = join(await realpath(dirname(path)), basename(path));
-    const link = await readlink(place).catch(() => undefined);
-    if (link !== undefined) {
-      const target = resolve(dirname(place), link);
-      place = join(await realpath(dirname(target)), basename(target));
-      if ((await lstat(place)).isSymbolicLink()) place = await realpath(place);
-    }
+    const place = await mountPointPath(path);
+    await clearMount(place, path);
+    const found = await stat(place);
+    if (!found.isDirectory()) throw notDirectory(path);
+    await checkOurs(place, path, found);
+    if (!rules.nonempty) checkEmpty(await readdir(place), path);
     return place;
   } catch (error) {
     throw explained(error, path);
   }
 }
 
-async function isDead(place: string): Promise<boolean> {
-  try {
-    await limited(stat(place), place);
-    return false;
-  } catch (error) {
-    return codeOf(error) === 'ENOTCONN' || codeOf(error) === 'ECONNABORTED';
+async function clearMount(place: string, path: string): Promise<void> {
+  const found = await mountStateOf(place);
+  switch (found.state) {
+    case 'none':
+      return;
+    case 'alive':
+      // Only a FUSE mount is somebody's bucket; an empty disk mounted there is as good as a directory.
+      if (!found.mount.type.startsWith('fuse')) return;
+      throw refusal(
+        `${path} is mounted already (${found.mount.source}, ${found.mount.type}); unmount it first: s3mount umount ${path}.`,
+      );
+    case 'silent':
+      throw refusal(
+        `${path} does not answer: the mount of ${found.mount.source} there hangs; try: sudo umount -l ${path}.`,
+      );
+    case 'dead':
+      await cleanStaleMount(place).catch((error: unknown) => {
+        throw refusal(`${path} holds a dead mount: ${(error as Error).message}; try: sudo umount -l ${path}.`);
+      });
   }
 }
 
@@ -81,51 +64,31 @@ async function checkOurs(place: string, path: string, found: { uid: number; mode
   }
 }
 
-async function checkEmpty(place: string, path: string, { nonempty }: MountPointRules): Promise<void> {
-  if (nonempty) return;
-  const names = await look(readdir(place), path);
+function checkEmpty(names: readonly string[], path: string): void {
   if (names.length === 0) return;
   throw refusal(
-    `${path} is not empty (${names.length === 1 ? 'it has' : 'among others'} '${names[0]}'): the bucket would cover what is there; choose an empty directory, or give -o nonempty.`,
+    `${path} is not empty (it has '${names[0]}'): the bucket would cover what is there; choose an empty directory, or give -o nonempty.`,
   );
-}
-
-async function look<T>(asked: Promise<T>, path: string): Promise<T> {
-  try {
-    return await limited(asked, path);
-  } catch (error) {
-    throw explained(error, path);
-  }
-}
-
-function limited<T>(asked: Promise<T>, path: string): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(
-      () => reject(refusal(`${path} does not answer: a mount there may hang; try: sudo umount -l ${path}.`)),
-      LOOK_LIMIT,
-    );
-    asked.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
 }
 
 function explained(error: unknown, path: string): CliError {
   if (error instanceof CliError) return error;
-  switch (codeOf(error)) {
+  switch (error instanceof Error && 'code' in error ? error.code : undefined) {
     case 'ENOENT':
       return refusal(`${path} does not exist; make it first: mkdir -p ${path}.`);
     case 'ENOTDIR':
-      return refusal(`${path} is no directory; choose a directory, or make one: mkdir -p DIRECTORY.`);
+      return notDirectory(path);
     case 'EACCES':
       return refusal(`${path} may not be read by you; choose a directory of your own, such as ~/works.`);
     default:
-      return refusal(`${path} cannot be used as a mount point: ${(error as Error).message}.`);
+      return refusal(`${path} cannot be used: ${(error as Error).message}.`);
   }
+}
+
+function notDirectory(path: string): CliError {
+  return refusal(`${path} is no directory; choose a directory, or make one: mkdir -p DIRECTORY.`);
 }
 
 function refusal(sentence: string): CliError {
   return new CliError(EXIT.mountPoint, `mount point ${sentence}`);
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && 'code' in error ? error.code : undefined;
 }

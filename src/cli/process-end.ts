@@ -4,9 +4,9 @@
  * `process.exit` joins that thread and so hangs until the kernel lets go of the session; `_exit(2)` does not. Where even
  * that is out of reach, SIGKILL: a daemon that hangs with its mount up makes every user of the mount hang.
  */
+import { detach } from '../fuse/mount-state.ts';
 import { EXIT } from './exit-codes.ts';
 import type { DaemonLog } from './log.ts';
-import { detachByCommand } from './unmount-command.ts';
 
 /** ms for the emergency unmount: longer, and users of the mount would hang on us. */
 const EMERGENCY_LIMIT = 2_000;
@@ -31,7 +31,8 @@ export function endOnBugs(log: DaemonLog, mountPoint: string, exit: (code: numbe
     if (ending) return;
     ending = true;
     log.fatal({ err: error }, 'a bug in s3mount: the mount is being taken down');
-    void detachByCommand(mountPoint, EMERGENCY_LIMIT).finally(() => exit(EXIT.bug));
+    setTimeout(() => exit(EXIT.bug), EMERGENCY_LIMIT);
+    void detach(mountPoint, { lazy: true }).finally(() => exit(EXIT.bug));
   };
   process.on('uncaughtException', end);
   process.on('unhandledRejection', end);

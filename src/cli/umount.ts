@@ -1,18 +1,18 @@
 /** `s3mount umount`: asks the daemon to save and leave, waits until it has, and tells how that went. */
-import { readFileSync, realpathSync } from 'node:fs';
-import { basename, dirname, join, resolve } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import type { Clock } from '../concurrency.ts';
+import { detach, mountPointPath } from '../fuse/mount-state.ts';
+import { findMount } from '../fuse/mount-table.ts';
 import { CliError, EXIT, type ExitCode } from './exit-codes.ts';
 import { findHolders, holdersText } from './holders.ts';
-import { type MountTableEntry, mountAt } from './mount-table.ts';
 import { isRunning, RunFile, type RunRecord } from './run-file.ts';
 import { defaultStateDirectory } from './state-directory.ts';
-import { detachByCommand } from './unmount-command.ts';
 
 /** ms between two looks at whether the daemon has gone. */
 const LOOK_EVERY = 50;
-/** ms for umount(8) itself, which only detaches. */
-const DETACH_LIMIT = 10_000;
+/** ms after which somebody who waits is told why. */
+const TELL_AFTER = 2_000;
 
 export async function umountCommand(
   path: string,
@@ -20,18 +20,17 @@ export async function umountCommand(
   clock: Clock,
   say: (line: string) => void,
 ): Promise<void> {
-  const mountPoint = withoutLinks(resolve(path));
-  const mounted = mountAt(mountPoint);
+  const mountPoint = await mountPointPath(resolve(path)).catch(() => resolve(path));
+  const mounted = await findMount(mountPoint);
   if (!mounted?.type.startsWith('fuse')) {
-    throw new CliError(EXIT.mountPoint, `${path} is no mount of s3mount; mount shows what is mounted.`);
+    throw new CliError(EXIT.mountPoint, `nothing is mounted by s3mount at ${path}; mount(8) shows what is mounted.`);
   }
-  const file = new RunFile(stateDirectoryOfOwner(mounted), mountPoint);
-  const record = file.read();
-  if (record === undefined || record.ended) {
+  const file = findRunFile(mountPoint);
+  const record = file?.read();
+  if (file === undefined || record === undefined || record.ended) {
     // Killed, or of an older version: nobody to ask, and nothing that asking would save.
-    if (!(await detachByCommand(mountPoint, DETACH_LIMIT))) {
-      throw new CliError(EXIT.mountPoint, `${path} cannot be unmounted; try: sudo umount -l ${path}.`);
-    }
+    const { code, stderr } = await detach(mountPoint, { lazy });
+    if (code !== 0) throw new CliError(EXIT.mountPoint, `${path} cannot be unmounted: ${stderr}.`);
     return;
   }
   if (!lazy) {
@@ -43,8 +42,8 @@ export async function umountCommand(
       );
     }
   }
-  await askToLeave(record, path);
-  await untilGone(record, clock, say, path);
+  askToLeave(record, path);
+  await untilGone(record, clock, () => say(`s3mount: saving what is unsaved in ${path} ...`));
   const end = file.read()?.ended;
   file.remove();
   if (end) throw new CliError(end.exitCode as ExitCode, end.message);
@@ -59,32 +58,25 @@ function askToLeave(record: RunRecord, path: string): void {
   }
 }
 
-async function untilGone(record: RunRecord, clock: Clock, say: (line: string) => void, path: string): Promise<void> {
+async function untilGone(record: RunRecord, clock: Clock, tell: () => void): Promise<void> {
   const start = clock.monotonic();
   let told = false;
   while (isRunning(record)) {
-    await new Promise<void>(done => setTimeout(done, LOOK_EVERY));
-    if (told || clock.monotonic() - start < 2_000) continue;
+    await new Promise<void>(done => void setTimeout(done, LOOK_EVERY));
+    if (told || clock.monotonic() - start < TELL_AFTER) continue;
     told = true;
-    say(`s3mount: saving what is unsaved in ${path} ...`);
+    tell();
   }
 }
 
-/** The daemon of a user's mount keeps its file in that user's home, also when root unmounts it. */
-function stateDirectoryOfOwner(mounted: MountTableEntry): string {
-  const uid = mounted.uid ?? process.getuid!();
-  if (uid === process.getuid!() || uid === 0) return defaultStateDirectory(uid);
-  const line = readFileSync('/etc/passwd', 'utf8')
-    .split('\n')
-    .find(entry => entry.split(':')[2] === String(uid));
-  return defaultStateDirectory(uid, line?.split(':')[5] ?? '/nonexistent');
-}
-
-/** Only the parents are resolved: looking at a dead mount itself fails. */
-function withoutLinks(path: string): string {
-  try {
-    return join(realpathSync(dirname(path)), basename(path));
-  } catch {
-    return path;
+/** The daemon of a user's mount keeps its file in that user's home: root looks into all of them. */
+function findRunFile(mountPoint: string): RunFile | undefined {
+  const places = [defaultStateDirectory()];
+  if (process.getuid!() === 0) {
+    for (const line of readFileSync('/etc/passwd', 'utf8').split('\n')) {
+      const [, , uid, , , home] = line.split(':');
+      if (home && Number(uid) > 0) places.push(defaultStateDirectory(Number(uid), home));
+    }
   }
+  return places.map(place => new RunFile(place, mountPoint)).find(file => file.read() !== undefined);
 }

@@ -47,7 +47,7 @@ t.test('whatever the words and however they are grouped and spelled, they come b
   const name = fc.string({ unit: fc.constantFrom(...'abc_,\\ 한'.split('')), minLength: 1, maxLength: 8 });
   const word: fc.Arbitrary<OptionWord> = fc.oneof(
     name.map(value => ({ name: value })),
-    fc.record({ name, value: fc.string({ unit: letters, maxLength: 8 }) }),
+    fc.record({ name, value: fc.string({ unit: letters, maxLength: 8 }) }, { noNullPrototype: true }),
   );
   const spelled = fc.record({
     words: fc.array(word, { minLength: 1, maxLength: 4 }),

@@ -1,0 +1,117 @@
+// Brings a bare clone to the point where something can run: says what it will install, installs it, builds.
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { accessSync, constants, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { npmPackages } from './requirements.mjs';
+
+export const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** A sentence for people; no stack. */
+export class Refusal extends Error {}
+
+const isRoot = process.getuid() === 0;
+
+/** `/sbin` and the like are not in everybody's PATH, but programs lie there. */
+const directories = [
+  ...(process.env.PATH ?? '').split(delimiter),
+  '/usr/local/bin',
+  '/usr/bin',
+  '/bin',
+  '/usr/sbin',
+  '/sbin',
+];
+
+export function hasProgram(program) {
+  return directories.some(directory => {
+    try {
+      accessSync(join(directory, program), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** Runs a command before everybody's eyes; throws a Refusal with `failure` if it fails. */
+export function run(command, args, failure, options = {}) {
+  const { status, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options });
+  if (status !== 0) throw new Refusal(`${failure}${error ? ` (${error.message})` : ''}`);
+}
+
+/** As root, or by sudo where it asks nothing. False if neither. */
+function asRoot(command, args, stdio = 'inherit') {
+  const [program, ...rest] = isRoot ? [command, ...args] : ['sudo', '-n', command, ...args];
+  return spawnSync(program, rest, { stdio, env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } }).status === 0;
+}
+
+/** Says first what will be installed and how long it takes, then does it. */
+export function install(requirements, log) {
+  const missing = [...new Map(requirements.map(item => [item.program, item])).values()].filter(
+    item => !hasProgram(item.program),
+  );
+  const needsNpm = !existsSync(join(root, 'node_modules/.package-lock.json'));
+  if (needsNpm) {
+    log(`installing: npm packages into node_modules, about ${npmPackages.megabytes} MB, ${npmPackages.seconds} s`);
+  }
+  if (missing.length > 0) {
+    const megabytes = missing.reduce((sum, item) => sum + item.megabytes, 0);
+    const names = missing.map(item => item.program).join(', ');
+    log(`installing: ${names} from the distribution, about ${megabytes} MB, ${20 + Math.ceil(megabytes / 5)} s`);
+  }
+  if (!needsNpm && missing.length === 0) log('installing: nothing, all is there');
+  if (needsNpm)
+    run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], 'npm ci failed; the reason stands above.');
+  if (missing.length > 0) installPrograms(missing);
+}
+
+function installPrograms(missing) {
+  const apt = hasProgram('apt-get');
+  const tool = apt ? 'apt-get' : hasProgram('dnf') ? 'dnf' : undefined;
+  const packages = missing.flatMap(item => (tool === 'dnf' ? item.dnf : item.apt).split(' '));
+  const byHand = apt
+    ? `sudo apt-get update && sudo apt-get install -y --no-install-recommends ${packages.join(' ')}`
+    : `sudo ${tool ?? 'dnf'} install -y ${packages.join(' ')}`;
+  if (tool === undefined || (!isRoot && !asRoot('true', [], 'ignore'))) {
+    throw new Refusal(`these programs are missing and only root can install them; run:\n  ${byHand}`);
+  }
+  const ok = apt
+    ? asRoot('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages]) ||
+      (asRoot('apt-get', ['update', '-qq']) &&
+        asRoot('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages]))
+    : asRoot('dnf', ['install', '-y', '-q', ...packages]);
+  if (!ok) throw new Refusal(`the installation failed; try by hand:\n  ${byHand}`);
+}
+
+/** tap is put together from its plugins once after each installation. */
+export function prepareTap() {
+  const marker = join(root, 'node_modules/.s3mount-tap');
+  const state = createHash('sha256')
+    .update(readFileSync(join(root, '.taprc')))
+    .update(readFileSync(join(root, 'package-lock.json')))
+    .digest('hex');
+  if (existsSync(marker) && readFileSync(marker, 'utf8') === state) return;
+  run(process.execPath, ['node_modules/tap/dist/esm/run.mjs', 'build'], 'tap could not be prepared.', {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  writeFileSync(marker, state);
+}
+
+export function buildBundle() {
+  run(process.execPath, ['scripts/build.mjs'], 'the build failed; the reason stands above.');
+}
+
+/**
+ * Lets ordinary users open /dev/fuse, as every distribution does and some containers do not. Returns how to undo it.
+ * Throws a Refusal where there is no device at all.
+ */
+export function openFuseDevice() {
+  const device = '/dev/fuse';
+  if (!existsSync(device))
+    throw new Refusal('there is no /dev/fuse here: nothing can be mounted on this machine or container.');
+  const mode = statSync(device).mode & 0o777;
+  if ((mode & 0o666) === 0o666) return () => {};
+  if (!asRoot('chmod', ['0666', device])) return () => {};
+  return () => asRoot('chmod', [mode.toString(8).padStart(4, '0'), device]);
+}
