@@ -1,0 +1,250 @@
+/**
+ * One open directory: its entries as a snapshot that grows page by page.
+ *
+ * Difficulties: (1) A listing gives files as `a`, directories as `a/`, and `a-b` sorts between: a file is held back until
+ * the listing has passed `a/`, for a directory shadows a file of the same name. (2) Names that S3 does not have yet must
+ * appear once, also when they are saved while the listing goes on. (3) The directory may be changed while it is read:
+ * cookies index the snapshot, deletions never shift it, and what came into being meanwhile is left out rather than shown
+ * twice. (4) In exact mode the attributes of an entry may cost a HEAD: nobody waits for them until the kernel asks a
+ * second time for entries with attributes, which it does only for programs that stat what they read.
+ */
+import { forEachLimit } from '../concurrency.ts';
+import type { DirectoryEntry, DirectorySink, Entry } from '../fuse/ops.ts';
+import { attributesOf } from './attributes.ts';
+import type { Environment } from './environment.ts';
+import { DirectoryInode, FileInode, type Inode, typeBits } from './inode.ts';
+import { compareKeys, inoOf } from './keys.ts';
+import { type ListedName, Listing, parsePage, sortNames } from './listing.ts';
+import { direntType, S_IFDIR, S_IFREG } from './modes.ts';
+import type { Namespace } from './namespace.ts';
+
+/** Entries whose metadata is asked for at once, ahead of the reader: about what one READDIRPLUS answer holds. */
+const HEAD_WINDOW = 256;
+/** HEADs at once: at 15 ms each, this many answer 8,000 a second, above what S3 allows a prefix. */
+const PARALLEL_HEADS = 128;
+/** A directory of more names than this is not remembered whole: some 30 MB. */
+const MAX_REMEMBERED = 100_000;
+/** No object above this size can be a link, no other but an empty one a directory or device: bytes (PATH_MAX). */
+const MAX_LINK = 4096;
+
+const CURRENT = 0;
+const PARENT = 1;
+const FIRST_ENTRY = 2;
+
+export class DirectoryReader {
+  readonly directory: DirectoryInode;
+  readonly #environment: Environment;
+  readonly #namespace: Namespace;
+  #snapshot: Snapshot | undefined;
+  #plusCalls = 0;
+
+  constructor(environment: Environment, namespace: Namespace, directory: DirectoryInode) {
+    this.#environment = environment;
+    this.#namespace = namespace;
+    this.directory = directory;
+  }
+
+  close(): void {
+    this.#snapshot?.close();
+    this.#snapshot = undefined;
+  }
+
+  async read(cookie: number, sink: DirectorySink, signal: AbortSignal): Promise<void> {
+    if (cookie === 0 || !this.#snapshot) {
+      // opendir or rewinddir: what is there now.
+      this.#snapshot?.close();
+      this.#snapshot = new Snapshot(this.#environment, this.#namespace, this.directory);
+      this.#plusCalls = 0;
+    }
+    if (sink.plus) this.#plusCalls++;
+    const snapshot = this.#snapshot;
+    for (let place = cookie; ; place++) {
+      if (place < FIRST_ENTRY) {
+        if (!sink.add(this.#dots(place))) return;
+        continue;
+      }
+      const index = place - FIRST_ENTRY;
+      while (index >= snapshot.entries.length && !snapshot.ended) await snapshot.grow(signal);
+      const listed = snapshot.entries[index];
+      if (!listed) return;
+      // The kernel asks again for attributes only while somebody stats the entries.
+      if (sink.plus && this.#plusCalls > 1) await snapshot.describe(index, signal);
+      if (!sink.add(this.#entry(listed, place + 1, sink.plus, snapshot.at))) return;
+    }
+  }
+
+  #dots(place: number): DirectoryEntry {
+    const inode = place === PARENT ? (this.directory.parent ?? this.directory) : this.directory;
+    const name = place === CURRENT ? '.' : '..';
+    return { name, ino: inode.ino, type: direntType(S_IFDIR), cookie: place + 1 };
+  }
+
+  #entry(listed: ListedName, cookie: number, plus: boolean, at: number): DirectoryEntry {
+    const { directory } = this;
+    const inode = plus ? this.#namespace.peek(directory, listed, at) : directory.children.get(listed.name);
+    if (inode) {
+      const base = { name: listed.name, ino: inode.ino, type: direntType(typeBits(inode)), cookie };
+      return plus ? { ...base, entry: entryOf(this.#environment, this.#namespace, inode) } : base;
+    }
+    const key = directory.key + listed.name;
+    if (listed.directory) return { name: listed.name, ino: inoOf(`${key}/`), type: direntType(S_IFDIR), cookie };
+    const isKnownFile = this.#environment.options.stat === 'list' || (listed.object?.size ?? 0) > MAX_LINK;
+    return { name: listed.name, ino: inoOf(key), type: isKnownFile ? direntType(S_IFREG) : 0, cookie };
+  }
+}
+
+/** What the kernel gets of an inode. The caller counts the lookup when the kernel takes it. */
+export function entryOf(environment: Environment, namespace: Namespace, inode: Inode): Entry {
+  const ttl = namespace.ttlOf(inode);
+  return {
+    nodeid: inode.nodeid,
+    entryTtl: ttl,
+    attributesTtl: ttl,
+    attributes: attributesOf(environment.options, inode),
+  };
+}
+
+class Snapshot {
+  readonly entries: ListedName[] = [];
+  /** Age of what is listed, ms of the monotonic clock. */
+  at: number;
+  ended = false;
+  readonly #environment: Environment;
+  readonly #namespace: Namespace;
+  readonly #directory: DirectoryInode;
+  /** Where the directory's changes stood when this began. */
+  readonly #place: number;
+  /** Names that S3 did not have then, still to be emitted. */
+  readonly #local = new Set<string>();
+  /** Files whose directory of the same name might still come. */
+  #held: ListedName[] = [];
+  #listing: Listing | undefined;
+  #growing: Promise<void> | undefined;
+  #describedTo = 0;
+
+  constructor(environment: Environment, namespace: Namespace, directory: DirectoryInode) {
+    this.#environment = environment;
+    this.#namespace = namespace;
+    this.#directory = directory;
+    this.at = environment.clock.monotonic();
+    this.#place = directory.changes.watch();
+    for (const child of directory.children.values()) if (isLocal(child)) this.#local.add(child.name);
+  }
+
+  close(): void {
+    this.#directory.changes.unwatch();
+  }
+
+  /** Adds the next page, or ends. One at a time. */
+  async grow(signal: AbortSignal): Promise<void> {
+    this.#growing ??= this.#grow(signal).finally(() => {
+      this.#growing = undefined;
+    });
+    await this.#growing;
+  }
+
+  async #grow(signal: AbortSignal): Promise<void> {
+    const { store } = this.#environment;
+    const directory = this.#directory;
+    if (!this.#listing) {
+      const known = this.#namespace.freshListing(directory);
+      const first = known?.complete ? known : await this.#namespace.list(directory, signal);
+      this.at = first.at;
+      this.#emit([...first.names.values()], first.complete ? undefined : (first.last ?? ''));
+      if (first.complete) this.#end();
+      else this.#listing = startedFrom(first);
+      return;
+    }
+    const listing = this.#listing;
+    const page = await store.list(
+      { prefix: directory.key, delimiter: '/', continuation: listing.continuation! },
+      { signal },
+    );
+    listing.continuation = page.next;
+    const parsed = parsePage(directory.key, page);
+    if (listing.names.size < MAX_REMEMBERED) this.#namespace.takePage(directory, listing, parsed);
+    else this.#namespace.warnUnshowable(parsed.unshowable);
+    this.#emit(parsed.names, page.next === undefined ? undefined : (parsed.last ?? ''));
+    if (page.next === undefined) {
+      if (listing.names.size < MAX_REMEMBERED) this.#remember(listing);
+      this.#end();
+    }
+  }
+
+  /** The whole directory is known: lookups need no request until the TTL is over. */
+  #remember(listing: Listing): void {
+    const directory = this.#directory;
+    listing.complete = true;
+    this.#namespace.reconcile(directory, listing, this.#place);
+    directory.listing = listing;
+    this.#environment.clock.after(this.#environment.options.ttl, () => {
+      if (directory.listing === listing) directory.listing = undefined;
+    });
+  }
+
+  /** Takes names that are final: directories, and files up to `last` (undefined: the listing is over). */
+  #emit(names: readonly ListedName[], last: string | undefined): void {
+    const ready = new Map<string, ListedName>();
+    const held: ListedName[] = [];
+    for (const listed of [...this.#held, ...names]) {
+      const known = ready.get(listed.name);
+      const merged = known ? { ...known, ...listed, directory: known.directory || listed.directory } : listed;
+      ready.set(listed.name, merged);
+    }
+    for (const [name, listed] of ready) {
+      if (last === undefined || listed.directory || compareKeys(`${name}/`, last) <= 0) continue;
+      held.push(listed);
+      ready.delete(name);
+    }
+    this.#held = held;
+    const { changes, children } = this.#directory;
+    for (const name of sortNames([...ready.keys()])) {
+      const wasLocal = this.#local.delete(name);
+      if (changes.changedSince(name, this.#place)) {
+        if (changes.addedSince(name, this.#place) && !wasLocal) continue;
+        if (!children.has(name) && !this.#directory.listing?.names.has(name)) continue;
+      }
+      this.entries.push(ready.get(name)!);
+    }
+  }
+
+  #end(): void {
+    for (const name of sortNames([...this.#local])) {
+      const child = this.#directory.children.get(name);
+      if (child) this.entries.push({ name, directory: child instanceof DirectoryInode });
+    }
+    this.#local.clear();
+    this.#listing = undefined;
+    this.ended = true;
+  }
+
+  /** Learns the metadata of the entries from `index` on, a window at a time. */
+  async describe(index: number, signal: AbortSignal): Promise<void> {
+    if (this.#environment.options.stat === 'list' || index < this.#describedTo) return;
+    const window = this.entries.slice(index, index + HEAD_WINDOW);
+    this.#describedTo = index + window.length;
+    const directory = this.#directory;
+    await forEachLimit(window, PARALLEL_HEADS, async listed => {
+      if (this.#namespace.peek(directory, listed, this.at)) return;
+      // An error shows when the entry itself is asked for.
+      try {
+        await this.#namespace.find(directory, listed.name, signal);
+      } catch {
+        if (signal.aborted) throw signal.reason;
+      }
+    });
+  }
+}
+
+function startedFrom(first: Listing): Listing {
+  const listing = new Listing(first.at);
+  for (const [name, listed] of first.names) listing.names.set(name, listed);
+  listing.continuation = first.continuation;
+  return listing;
+}
+
+/** What S3 does not show under its name yet. */
+function isLocal(child: Inode): boolean {
+  if (child instanceof DirectoryInode) return child.localOnly || child.holdsLocal;
+  return child instanceof FileInode && !child.stored;
+}

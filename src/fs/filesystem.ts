@@ -1,0 +1,503 @@
+/**
+ * The filesystem as the kernel sees it: one short method per operation. It turns numbers into inodes and handles and leaves
+ * the work to whoever knows how: `Namespace` (names to inodes), `Names` and `Renamer` (changes of names), `OpenFiles`
+ * (open, close, fsync, truncate), `FileContent` (bytes), `DirectoryReader` (entries), `Saver` (what S3 has not yet).
+ */
+import { FsError, isStoreError } from '../errors.ts';
+import type {
+  Attributes,
+  AttributesReply,
+  Awaitable,
+  DirectorySink,
+  Entry,
+  FileSystemOps,
+  Name,
+  NegativeEntry,
+  OpenReply,
+  ReadReply,
+  RequestContext,
+  SetAttributes,
+  StatfsReply,
+  Timestamp,
+} from '../fuse/ops.ts';
+import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, SEEK_DATA, SEEK_HOLE } from '../fuse/ops.ts';
+import { attributesOf } from './attributes.ts';
+import { type ContentTypes, parseMimeTypes } from './content-types.ts';
+import { DirectoryReader, entryOf } from './directory.ts';
+import type { Environment } from './environment.ts';
+import { HandleTable } from './handles.ts';
+import { DirectoryInode, FileInode, type Inode, SpecialInode } from './inode.ts';
+import { byteLength, HIDDEN_PREFIX, isShowable, NAME_MAX } from './keys.ts';
+import { S_IFLNK, S_IFMT, S_IFREG, typeOf, withoutSuidgid } from './modes.ts';
+import { Names } from './names.ts';
+import { Namespace } from './namespace.ts';
+import { OpenFiles } from './open-files.ts';
+import { Orphans } from './orphans.ts';
+import { compareTimes, decodePosix, type FullPosix } from './posix.ts';
+import { Renamer } from './rename.ts';
+import { Saver, type Unsaved } from './saver.ts';
+import { WalkAhead } from './walk-ahead.ts';
+import { ACL_ACCESS, inheritAcl, withModeInAcl, withoutXattr, withXattr } from './xattrs.ts';
+
+/** Block size of statfs: what s3fs and NFS servers show; only its product with the counts means something. */
+const STATFS_BLOCK = 4096;
+
+export interface FileSystemParts extends Environment {
+  /** The text of /etc/mime.types or of the file named by `mime=`; empty where there is none. */
+  readonly mimeTypes: string;
+}
+
+export class S3FileSystem implements FileSystemOps {
+  readonly namespace: Namespace;
+  readonly #environment: Environment;
+  readonly #handles = new HandleTable();
+  readonly #saver: Saver;
+  readonly #orphans: Orphans;
+  readonly #names: Names;
+  readonly #renamer: Renamer;
+  readonly #files: OpenFiles;
+  readonly #walkAhead: WalkAhead;
+
+  constructor(parts: FileSystemParts) {
+    const types: ContentTypes = parseMimeTypes(parts.mimeTypes);
+    this.#environment = parts;
+    this.namespace = new Namespace(parts);
+    this.#saver = new Saver(parts, this.namespace, types);
+    this.#orphans = new Orphans(parts, this.#saver);
+    this.#names = new Names(parts, this.namespace, this.#saver, this.#orphans);
+    this.#renamer = new Renamer(parts, this.namespace, this.#saver, this.#orphans, this.#names);
+    this.#files = new OpenFiles(parts, this.namespace, this.#saver, this.#orphans, this.#handles);
+    this.#walkAhead = new WalkAhead(parts, this.namespace);
+  }
+
+  // --- names ----------------------------------------------------------------------------------------------------------
+
+  lookup(parent: number, name: Name, ctx: RequestContext): Awaitable<Entry | NegativeEntry> {
+    const directory = this.namespace.directory(parent);
+    if (name === undefined) throw new FsError('ENOENT');
+    if (byteLength(name) > NAME_MAX) throw new FsError('ENAMETOOLONG');
+    if (!isShowable(name)) throw new FsError('ENOENT');
+    if (directory === this.namespace.root && `${name}/` === HIDDEN_PREFIX) return this.#negative();
+    const found = this.namespace.find(directory, name, ctx.signal);
+    if (!(found instanceof Promise)) return this.#entryOrNegative(found);
+    this.#walkAhead.looked(directory, name);
+    return found.then(inode => this.#entryOrNegative(inode));
+  }
+
+  #entryOrNegative(inode: Inode | undefined): Entry | NegativeEntry {
+    return inode ? this.#entry(inode) : this.#negative();
+  }
+
+  #negative(): NegativeEntry {
+    return { nodeid: 0, entryTtl: this.#environment.options.ttl };
+  }
+
+  #entry(inode: Inode): Entry {
+    inode.lookups++;
+    return entryOf(this.#environment, this.namespace, inode);
+  }
+
+  forget(nodeid: number, count: number): void {
+    this.namespace.forget(nodeid, count);
+  }
+
+  async mkdir(parent: number, name: Name, mode: number, ctx: RequestContext): Promise<Entry> {
+    const directory = this.namespace.directory(parent);
+    const made = await this.#names.makeDirectory(directory, name, mode, ctx);
+    this.#inheritAcl(directory, made);
+    return this.#entry(made);
+  }
+
+  async mknod(parent: number, name: Name, mode: number, rdev: number, ctx: RequestContext): Promise<Entry> {
+    const directory = this.namespace.directory(parent);
+    if (typeOf(mode) !== S_IFREG && (mode & S_IFMT) !== 0) {
+      return this.#entry(await this.#names.makeSpecial(directory, name, mode, rdev, undefined, ctx));
+    }
+    // No close will follow that saves it.
+    const file = this.#names.createFile(directory, name, mode, ctx);
+    this.#inheritAcl(directory, file);
+    this.#files.content(file);
+    file.opens++;
+    try {
+      await this.#saver.save(file);
+    } catch (error) {
+      this.#names.lost(file);
+      throw error;
+    } finally {
+      file.opens--;
+    }
+    return this.#entry(file);
+  }
+
+  async symlink(parent: number, name: Name, target: Uint8Array, ctx: RequestContext): Promise<Entry> {
+    const directory = this.namespace.directory(parent);
+    return this.#entry(await this.#names.makeSpecial(directory, name, S_IFLNK | 0o777, 0, target, ctx));
+  }
+
+  async link(nodeid: number, newParent: number, newName: Name, ctx: RequestContext): Promise<Entry> {
+    const parent = this.namespace.directory(newParent);
+    return this.#entry(await this.#names.link(this.namespace.inode(nodeid), parent, newName, ctx));
+  }
+
+  unlink(parent: number, name: Name, ctx: RequestContext): Promise<void> {
+    return this.#names.unlink(this.namespace.directory(parent), name, ctx);
+  }
+
+  rmdir(parent: number, name: Name, ctx: RequestContext): Promise<void> {
+    return this.#names.removeDirectory(this.namespace.directory(parent), name, ctx);
+  }
+
+  rename(
+    parent: number,
+    name: Name,
+    newParent: number,
+    newName: Name,
+    flags: number,
+    ctx: RequestContext,
+  ): Promise<void> {
+    const from = this.namespace.directory(parent);
+    return this.#renamer.rename(from, name, this.namespace.directory(newParent), newName, flags, ctx);
+  }
+
+  async readlink(nodeid: number, ctx: RequestContext): Promise<Uint8Array> {
+    const inode = this.namespace.inode(nodeid);
+    if (!(inode instanceof SpecialInode) || typeOf(inode.posix.mode) !== S_IFLNK) throw new FsError('EINVAL');
+    if (!inode.target) {
+      const { stored, description } = inode;
+      const inHeader = description && decodePosix(description.metadata).symlinkTarget;
+      if (inHeader !== undefined) inode.target = Buffer.from(inHeader);
+      else if (stored) {
+        const target = new Uint8Array(stored.size);
+        const request = { offset: 0, length: stored.size, ifMatch: stored.version.etag };
+        await this.#environment.store.get(stored.version.key, request, { buffers: [target] }, { signal: ctx.signal });
+        inode.target = target;
+      }
+    }
+    if (!inode.target) throw new FsError('EIO', `${inode.label} has no target`);
+    return inode.target;
+  }
+
+  // --- attributes -----------------------------------------------------------------------------------------------------
+
+  getattr(nodeid: number, fh: number | undefined, ctx: RequestContext): Awaitable<AttributesReply> {
+    const inode = this.namespace.inode(nodeid);
+    const isOpen = inode instanceof FileInode && inode.opens > 0;
+    if (fh !== undefined || isOpen || !inode.parent || this.namespace.isFresh(inode)) return this.#attributes(inode);
+    return this.#refreshedAttributes(inode, ctx);
+  }
+
+  async #refreshedAttributes(inode: Inode, ctx: RequestContext): Promise<AttributesReply> {
+    const { parent, name } = inode;
+    const found = parent ? await this.namespace.find(parent, name, ctx.signal) : inode;
+    if (found !== inode && inode.parent === undefined && !(inode instanceof FileInode && inode.opens > 0)) {
+      throw new FsError(found ? 'ESTALE' : 'ENOENT');
+    }
+    return this.#attributes(inode);
+  }
+
+  #attributes(inode: Inode): AttributesReply {
+    const attributes: Attributes = attributesOf(this.#environment.options, inode);
+    return {
+      attributes,
+      attributesTtl: inode === this.namespace.root ? this.#environment.options.ttl : this.namespace.ttlOf(inode),
+    };
+  }
+
+  async setattr(nodeid: number, change: SetAttributes): Promise<AttributesReply> {
+    const { options } = this.#environment;
+    if (options.readOnly) throw new FsError('EROFS');
+    const inode = this.namespace.inode(nodeid);
+    if (change.size !== undefined) {
+      if (!(inode instanceof FileInode)) throw new FsError(inode instanceof DirectoryInode ? 'EISDIR' : 'EINVAL');
+      await this.#files.truncate(inode, change.size, change.fh !== undefined, change.killSuidgid ?? false);
+    }
+    const { posix } = inode;
+    const now = this.#names.now();
+    const changed = changedPosix(posix, change, now, inode instanceof DirectoryInode);
+    if (changed !== posix) {
+      await this.#learn(inode);
+      this.#setPosix(inode, changedPosix(inode.posix, change, now, inode instanceof DirectoryInode));
+      if (inode instanceof FileInode && (change.mtime !== undefined || change.atime !== undefined))
+        inode.timesSet = true;
+    }
+    return this.#attributes(inode);
+  }
+
+  /** New metadata is written in full: what is kept there already must be known. */
+  async #learn(inode: Inode): Promise<void> {
+    if (inode instanceof DirectoryInode) return;
+    await this.#saver.learnDescription(inode);
+  }
+
+  #setPosix(inode: Inode, posix: FullPosix): void {
+    const before = inode.posix;
+    inode.posix = posix;
+    try {
+      this.#names.expectMetadataFits(inode);
+    } catch (error) {
+      inode.posix = before;
+      throw error;
+    }
+    if (inode instanceof FileInode) {
+      if (!inode.unlinked) this.#files.metadataChanged(inode);
+    } else if (inode.parent || inode === this.namespace.root) this.#saver.scheduleMetadata(inode);
+  }
+
+  /** What a directory's default ACL gives to what is made in it. */
+  #inheritAcl(parent: DirectoryInode, inode: Inode): void {
+    const inherited = inheritAcl(parent.posix, inode.posix, inode instanceof DirectoryInode);
+    if (inherited !== inode.posix) this.#setPosix(inode, inherited);
+  }
+
+  access(): void {
+    // The kernel checks by itself (default_permissions).
+  }
+
+  statfs(): StatfsReply {
+    const blocks = Math.floor(this.#environment.options.bucketSize / STATFS_BLOCK);
+    const files = 2 ** 32;
+    return {
+      blocks,
+      bfree: blocks,
+      bavail: blocks,
+      files,
+      ffree: files,
+      bsize: STATFS_BLOCK,
+      namelen: NAME_MAX,
+      frsize: STATFS_BLOCK,
+    };
+  }
+
+  // --- files ----------------------------------------------------------------------------------------------------------
+
+  async open(nodeid: number, flags: number, ctx: RequestContext): Promise<OpenReply> {
+    return this.#files.open(this.namespace.file(nodeid), flags, ctx);
+  }
+
+  create(
+    parent: number,
+    name: Name,
+    mode: number,
+    flags: number,
+    ctx: RequestContext,
+  ): Awaitable<{ readonly entry: Entry; readonly open: OpenReply }> {
+    const directory = this.namespace.directory(parent);
+    const file = this.#names.createFile(directory, name, mode, ctx);
+    this.#inheritAcl(directory, file);
+    const open = this.#files.opened(file, flags, ctx);
+    return { entry: this.#entry(file), open };
+  }
+
+  read(_nodeid: number, fh: number, offset: number, size: number, ctx: RequestContext): Awaitable<ReadReply> {
+    const { inode, cursor } = this.#handles.file(fh);
+    const reply = this.#files.content(inode).read(offset, size, cursor, ctx.signal);
+    return reply instanceof Promise ? reply.catch(error => this.#readFailed(inode, error)) : reply;
+  }
+
+  /** Gone or changed under an open file: ESTALE in both cases, and whoever opens it again gets what is there. */
+  #readFailed(file: FileInode, error: unknown): never {
+    if (!isStoreError(error, 'not-found', 'precondition-failed')) throw error;
+    file.checkedAt = Number.NEGATIVE_INFINITY;
+    throw new FsError('ESTALE', `${file.label} was changed or deleted by another client while it was open`, {
+      cause: error,
+    });
+  }
+
+  write(
+    _nodeid: number,
+    fh: number,
+    offset: number,
+    data: Uint8Array,
+    options: { readonly killSuidgid: boolean },
+    ctx: RequestContext,
+  ): Awaitable<number> {
+    const { inode } = this.#handles.file(fh);
+    const { limits } = this.#environment.store;
+    if (offset + data.length > limits.maxObjectSize) throw new FsError('EFBIG');
+    const done = (): number => {
+      this.#files.changed(inode, options.killSuidgid);
+      return data.length;
+    };
+    const written = this.#files.content(inode).write(offset, data, ctx.signal);
+    return written instanceof Promise ? written.then(done) : done();
+  }
+
+  flush(_nodeid: number, fh: number, ctx: RequestContext): Awaitable<void> {
+    const handle = this.#handles.file(fh);
+    if (!handle.inode.content?.unsaved) return;
+    return this.#files.flush(handle, ctx);
+  }
+
+  fsync(_nodeid: number, fh: number, _dataOnly: boolean, ctx: RequestContext): Promise<void> {
+    return this.#files.fsync(this.#handles.file(fh).inode, ctx);
+  }
+
+  release(_nodeid: number, fh: number): Promise<void> {
+    return this.#files.release(fh);
+  }
+
+  async fallocate(_nodeid: number, fh: number, mode: number, offset: number, length: number): Promise<void> {
+    const { inode } = this.#handles.file(fh);
+    const content = this.#files.content(inode);
+    const end = offset + length;
+    if (end > this.#environment.store.limits.maxObjectSize) throw new FsError('EFBIG');
+    const isZeroing = (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) !== 0;
+    if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) {
+      throw new FsError('EOPNOTSUPP', 'ranges cannot be inserted or collapsed');
+    }
+    if (isZeroing) {
+      const within = Math.min(end, content.size) - offset;
+      if (within > 0) await content.zero(offset, within);
+    }
+    if (!(mode & FALLOC_FL_KEEP_SIZE) && end > content.size) await content.truncate(end);
+    if (isZeroing || content.unsaved) this.#files.changed(inode, false);
+  }
+
+  async copyFileRange(
+    from: { readonly fh: number; readonly offset: number },
+    to: { readonly fh: number; readonly offset: number },
+    length: number,
+    _flags: number,
+    ctx: RequestContext,
+  ): Promise<number> {
+    const source = this.#handles.file(from.fh).inode;
+    const { inode } = this.#handles.file(to.fh);
+    const target = this.#files.content(inode);
+    const copied = await target.copyRange(this.#files.content(source), from.offset, to.offset, length, ctx.signal);
+    if (copied > 0) this.#files.changed(inode, true);
+    return copied;
+  }
+
+  lseek(_nodeid: number, fh: number, offset: number, whence: number): number {
+    const content = this.#files.content(this.#handles.file(fh).inode);
+    if (whence !== SEEK_DATA && whence !== SEEK_HOLE) throw new FsError('EINVAL');
+    if (offset >= content.size) throw new FsError('ENXIO');
+    const found = content.seek(offset, whence === SEEK_DATA ? 'data' : 'hole');
+    if (found === undefined) throw new FsError('ENXIO');
+    return found;
+  }
+
+  // --- directories ----------------------------------------------------------------------------------------------------
+
+  opendir(nodeid: number): OpenReply {
+    const directory = this.namespace.directory(nodeid);
+    directory.opens++;
+    return { fh: this.#handles.openDirectory(new DirectoryReader(this.#environment, this.namespace, directory)) };
+  }
+
+  async readdir(_nodeid: number, fh: number, cookie: number, sink: DirectorySink, ctx: RequestContext): Promise<void> {
+    const counted: DirectorySink = {
+      plus: sink.plus,
+      add: entry => {
+        const taken = sink.add(entry);
+        if (taken && entry.entry) this.namespace.inode(entry.entry.nodeid).lookups++;
+        return taken;
+      },
+    };
+    await this.#handles.directory(fh).read(cookie, counted, ctx.signal);
+  }
+
+  releasedir(_nodeid: number, fh: number): void {
+    const reader = this.#handles.closeDirectory(fh);
+    reader.close();
+    reader.directory.opens--;
+    this.namespace.release(reader.directory);
+  }
+
+  async fsyncdir(nodeid: number): Promise<void> {
+    const directory = this.namespace.directory(nodeid);
+    await this.#saver.saveMetadata(directory);
+    for (const child of [...directory.children.values()]) {
+      if (child.metadataUnsaved && !(child instanceof FileInode && child.content?.unsaved))
+        await this.#saver.saveMetadata(child);
+    }
+  }
+
+  // --- extended attributes --------------------------------------------------------------------------------------------
+
+  getxattr(nodeid: number, name: string): Uint8Array {
+    this.#expectXattrs();
+    const value = this.namespace.inode(nodeid).posix.xattrs.get(name);
+    if (!value) throw new FsError('ENODATA');
+    return value;
+  }
+
+  async setxattr(nodeid: number, name: string, value: Uint8Array, flags: number): Promise<void> {
+    this.#expectXattrs();
+    if (this.#environment.options.readOnly) throw new FsError('EROFS');
+    const inode = this.namespace.inode(nodeid);
+    const copy = value.slice();
+    await this.#learn(inode);
+    this.#setPosix(inode, { ...withXattr(inode.posix, name, copy, flags), ctime: this.#names.now() });
+    this.#environment.notifier?.invalidateInode(nodeid);
+  }
+
+  listxattr(nodeid: number): readonly string[] {
+    this.#expectXattrs();
+    return [...this.namespace.inode(nodeid).posix.xattrs.keys()];
+  }
+
+  async removexattr(nodeid: number, name: string): Promise<void> {
+    this.#expectXattrs();
+    if (this.#environment.options.readOnly) throw new FsError('EROFS');
+    const inode = this.namespace.inode(nodeid);
+    await this.#learn(inode);
+    this.#setPosix(inode, { ...withoutXattr(inode.posix, name), ctime: this.#names.now() });
+  }
+
+  #expectXattrs(): void {
+    const { options } = this.#environment;
+    if (!options.xattr || options.metadata === 'none') throw new FsError('EOPNOTSUPP', 'extended attributes are off');
+  }
+
+  // --- beginning and end ----------------------------------------------------------------------------------------------
+
+  /** What may be done in the background once the mount answers. */
+  started(): void {
+    if (!this.#environment.options.readOnly) void this.#orphans.sweep();
+  }
+
+  /** Saves everything that S3 does not have; returns what could not be saved, still readable through `Unsaved.inode`. */
+  drain(): Promise<Unsaved[]> {
+    return this.#saver.drain();
+  }
+
+  /** How much would be lost if the process died now. */
+  unsaved(): { files: number; bytes: number } {
+    let files = 0;
+    let bytes = 0;
+    for (const inode of this.namespace.inodes()) {
+      if (!(inode instanceof FileInode) || !inode.unsaved) continue;
+      files++;
+      bytes += inode.content?.unsavedBytes ?? 0;
+    }
+    return { files, bytes };
+  }
+
+  async destroy(): Promise<void> {
+    await this.drain();
+  }
+}
+
+/** The attributes after a setattr; the same object where nothing changes but ctime. */
+function changedPosix(posix: FullPosix, change: SetAttributes, now: Timestamp, isDirectory: boolean): FullPosix {
+  const timeOf = (time: Timestamp | 'now' | undefined, before: Timestamp): Timestamp =>
+    time === undefined ? before : time === 'now' ? now : time;
+  const owns = change.uid !== undefined || change.gid !== undefined;
+  let mode = change.mode === undefined ? posix.mode : (posix.mode & S_IFMT) | (change.mode & 0o7777);
+  // chown takes setuid and setgid from what is no directory (FUSE_HANDLE_KILLPRIV_V2 leaves that to us).
+  if ((owns || change.killSuidgid) && change.mode === undefined && !isDirectory) mode = withoutSuidgid(mode);
+  const uid = change.uid ?? posix.uid;
+  const gid = change.gid ?? posix.gid;
+  const atime = timeOf(change.atime, posix.atime);
+  const mtime = timeOf(change.mtime, posix.mtime);
+  const isSame =
+    mode === posix.mode &&
+    uid === posix.uid &&
+    gid === posix.gid &&
+    compareTimes(atime, posix.atime) === 0 &&
+    compareTimes(mtime, posix.mtime) === 0;
+  if (isSame) return posix;
+  const based = mode !== posix.mode && posix.xattrs.has(ACL_ACCESS) ? withModeInAcl(posix, mode) : posix;
+  return { ...based, mode, uid, gid, atime, mtime, ctime: change.ctime ?? now };
+}

@@ -1,0 +1,89 @@
+/** Open files and directories by handle number: what belongs to one open, not to the inode. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { newCursor, type ReadCursor } from '../cache/read-plan.ts';
+import { FsError } from '../errors.ts';
+import type { DirectoryReader } from './directory.ts';
+import type { FileInode } from './inode.ts';
+import { O_ACCMODE, O_RDONLY } from './modes.ts';
+
+export interface FileHandle {
+  readonly fh: number;
+  readonly inode: FileInode;
+  readonly flags: number;
+  readonly cursor: ReadCursor;
+  /** The process that opened it (its Tgid); undefined where it cannot be told (another pid namespace). */
+  readonly opener: number | undefined;
+}
+
+export class HandleTable {
+  readonly #files = new Map<number, FileHandle>();
+  readonly #directories = new Map<number, DirectoryReader>();
+  #next = 1;
+
+  openFile(inode: FileInode, flags: number, thread: number): FileHandle {
+    const isWritable = (flags & O_ACCMODE) !== O_RDONLY;
+    // Only a writer's flushes ask who opened.
+    const opener = isWritable ? processOf(thread) : undefined;
+    const handle = { fh: this.#next++, inode, flags, cursor: newCursor(), opener };
+    this.#files.set(handle.fh, handle);
+    return handle;
+  }
+
+  file(fh: number): FileHandle {
+    const handle = this.#files.get(fh);
+    if (!handle) throw new FsError('EBADF', `no file handle ${fh}`);
+    return handle;
+  }
+
+  closeFile(fh: number): FileHandle {
+    const handle = this.file(fh);
+    this.#files.delete(fh);
+    return handle;
+  }
+
+  openDirectory(reader: DirectoryReader): number {
+    const fh = this.#next++;
+    this.#directories.set(fh, reader);
+    return fh;
+  }
+
+  directory(fh: number): DirectoryReader {
+    const reader = this.#directories.get(fh);
+    if (!reader) throw new FsError('EBADF', `no directory handle ${fh}`);
+    return reader;
+  }
+
+  closeDirectory(fh: number): DirectoryReader {
+    const reader = this.directory(fh);
+    this.#directories.delete(fh);
+    return reader;
+  }
+}
+
+/** The process of a thread: FUSE tells threads. Undefined where /proc does not tell. */
+export function processOf(thread: number): number | undefined {
+  if (thread <= 0) return undefined;
+  try {
+    const match = /^Tgid:\s*(\d+)/m.exec(readFileSync(`/proc/${thread}/status`, 'latin1'));
+    return match ? Number(match[1]) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether a process has a descriptor of this inode; undefined where /proc does not tell. Does not touch the mount. */
+export function holdsDescriptor(pid: number, ino: bigint): boolean | undefined {
+  const wanted = `ino:\t${ino}\n`;
+  try {
+    for (const fd of readdirSync(`/proc/${pid}/fdinfo`)) {
+      try {
+        if (readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'latin1').includes(wanted)) return true;
+      } catch {
+        // Closed meanwhile.
+      }
+    }
+    return false;
+  } catch {
+    return undefined;
+  }
+}

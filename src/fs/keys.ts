@@ -1,0 +1,81 @@
+/**
+ * Names and keys: which names a filesystem can show, which keys it can make, and the one order of both.
+ *
+ * A directory's key is its prefix and ends in `/`; the root's is empty. Order is that of UTF-8 bytes, which is S3's. It is
+ * not that of JavaScript strings: U+1F600 is a pair of surrogates there and sorts before U+FFA0.
+ */
+
+/** NAME_MAX of limits.h, in bytes. */
+export const NAME_MAX = 255;
+
+/** Objects that we put beside a user's: a prefix that Athena, Glue and Spark skip, and that listings here do not show. */
+export const HIDDEN_PREFIX = '_s3mount/';
+
+/** Moves surrogates above U+E000…U+FFFF, where UTF-8 has them. */
+function utf8Rank(unit: number): number {
+  if (unit >= 0xe000) return unit - 0x800;
+  return unit >= 0xd800 ? unit + 0x2000 : unit;
+}
+
+/** Compares by UTF-8 bytes without encoding: negative, 0 or positive. */
+export function compareKeys(a: string, b: string): number {
+  if (a === b) return 0;
+  const length = Math.min(a.length, b.length);
+  for (let i = 0; i < length; i++) {
+    const x = a.charCodeAt(i);
+    const y = b.charCodeAt(i);
+    if (x !== y) return utf8Rank(x) - utf8Rank(y);
+  }
+  return a.length - b.length;
+}
+
+/** Compares names as a listing with directories sorts them, each as `name/` (`a-b` before `a/`). */
+export function compareNames(a: string, b: string): number {
+  return compareKeys(`${a}/`, `${b}/`);
+}
+
+/** Bytes in UTF-8. */
+export function byteLength(text: string): number {
+  return Buffer.byteLength(text);
+}
+
+/** Whether a filesystem can show this name: not empty, `.`, `..`, with NUL or `/`, or above 255 bytes. */
+export function isShowable(name: string): boolean {
+  if (name === '' || name === '.' || name === '..') return false;
+  if (name.includes('/') || name.includes('\0')) return false;
+  // A byte makes at most one UTF-16 unit, a unit at most three bytes: most names need no count.
+  return name.length * 3 <= NAME_MAX || byteLength(name) <= NAME_MAX;
+}
+
+/** True where U+FFFD stands for bytes that S3 gave and that are no UTF-8: two such names would be one. */
+export function isMangled(name: string): boolean {
+  return name.includes('\uFFFD');
+}
+
+/**
+ * A 64-bit number for a key, for st_ino: two 32-bit hashes (FNV-1a with different primes, finished as MurmurHash3 does).
+ * Never 0 or 1, which some programs take for "none" and for the root.
+ */
+export function inoOf(key: string): bigint {
+  let a = 0x811c9dc5;
+  let b = 0xc2b2ae35;
+  for (let i = 0; i < key.length; i++) {
+    const unit = key.charCodeAt(i);
+    a = Math.imul(a ^ unit, 0x01000193);
+    b = Math.imul(b ^ unit, 0x85ebca6b);
+    b = (b << 13) | (b >>> 19);
+  }
+  a = finish(a ^ key.length);
+  b = finish(b ^ a);
+  const ino = (BigInt(a >>> 0) << 32n) | BigInt(b >>> 0);
+  return ino < 2n ? ino + 2n : ino;
+}
+
+function finish(hash: number): number {
+  let h = hash;
+  h ^= h >>> 16;
+  h = Math.imul(h, 0x85ebca6b);
+  h ^= h >>> 13;
+  h = Math.imul(h, 0xc2b2ae35);
+  return h ^ (h >>> 16);
+}

@@ -1,0 +1,115 @@
+/**
+ * What a LIST of a directory says, by name: objects, common prefixes and all styles of directory markers made one.
+ *
+ * A directory shows as a prefix, as an object `dir/`, as `dir_$folder$` (Hadoop's old S3 connectors), or as an object `dir`
+ * with a directory's content type (this one only its HEAD tells). A directory shadows a file of the same name.
+ */
+import type { ListedObject, ListPage } from '../s3/store.ts';
+import { compareKeys, HIDDEN_PREFIX, isMangled, isShowable } from './keys.ts';
+
+const FOLDER_SUFFIX = '_$folder$';
+
+export interface ListedName {
+  readonly name: string;
+  /** The object of exactly this name. */
+  readonly object?: ListedObject;
+  readonly directory: boolean;
+  /** Key of a `_$folder$` marker. */
+  readonly folderMarker?: string;
+}
+
+export class Listing {
+  readonly names = new Map<string, ListedName>();
+  /** No more pages: what is not here does not exist. */
+  complete = false;
+  /** Token of the page after those that are here. */
+  continuation: string | undefined;
+  /** Greatest key or prefix so far, relative to the directory. */
+  last: string | undefined;
+  /** Start of the (first) request, ms of the monotonic clock: what it says is at least that fresh. */
+  readonly at: number;
+
+  #order: string[] | undefined;
+  #rank: Map<string, number> | undefined;
+
+  constructor(at: number) {
+    this.at = at;
+  }
+
+  /** Names in the order in which a reader of the directory meets them. */
+  get order(): readonly string[] {
+    this.#order ??= sortNames([...this.names.keys()]);
+    return this.#order;
+  }
+
+  /** Place of a name in `order`. Names added since it was made have none. */
+  rankOf(name: string): number | undefined {
+    this.#rank ??= new Map(this.order.map((each, rank) => [each, rank]));
+    return this.#rank.get(name);
+  }
+}
+
+export interface ParsedPage {
+  /** Unordered; a name once, unless a later page adds its directory. */
+  readonly names: readonly ListedName[];
+  /** The directory's own marker `dir/`. */
+  readonly marker: ListedObject | undefined;
+  /** Keys that no filesystem can show. */
+  readonly unshowable: readonly string[];
+  /** The greatest key or prefix of the page, relative to the directory; names whose `name + '/'` is above may still change. */
+  readonly last: string | undefined;
+}
+
+/** Takes a page of the directory with key `directory` apart. */
+export function parsePage(directory: string, page: ListPage): ParsedPage {
+  const names = new Map<string, ListedName>();
+  const unshowable: string[] = [];
+  let marker: ListedObject | undefined;
+  for (const object of page.objects) {
+    const name = object.key.slice(directory.length);
+    if (name === '') {
+      marker = object;
+      continue;
+    }
+    if (name.length > FOLDER_SUFFIX.length && name.endsWith(FOLDER_SUFFIX)) {
+      const folder = name.slice(0, -FOLDER_SUFFIX.length);
+      if (isShowable(folder)) {
+        const known = names.get(folder);
+        names.set(folder, { ...known, name: folder, directory: true, folderMarker: object.key });
+        continue;
+      }
+    }
+    if (!isShowable(name) || isMangled(name)) unshowable.push(object.key);
+    else names.set(name, { ...names.get(name), name, object, directory: names.get(name)?.directory ?? false });
+  }
+  for (const prefix of page.prefixes) {
+    if (prefix === HIDDEN_PREFIX) continue;
+    const name = prefix.slice(directory.length, -1);
+    if (!isShowable(name) || isMangled(name)) unshowable.push(prefix);
+    else names.set(name, { ...names.get(name), name, directory: true });
+  }
+  const lastObject = page.objects.at(-1)?.key;
+  const lastPrefix = page.prefixes.at(-1);
+  const last =
+    lastObject === undefined || (lastPrefix !== undefined && compareKeys(lastPrefix, lastObject) > 0)
+      ? lastPrefix
+      : lastObject;
+  return { names: [...names.values()], marker, unshowable, last: last?.slice(directory.length) };
+}
+
+/** Sorts as a listing with directories does, each name as `name/`. */
+export function sortNames(names: string[]): string[] {
+  const keys = new Map(names.map(name => [name, `${name}/`]));
+  return names.sort((a, b) => compareKeys(keys.get(a)!, keys.get(b)!));
+}
+
+/** Adds a parsed page: a name that came as a file before may turn out to be a directory too. */
+export function addPage(listing: Listing, page: ParsedPage): void {
+  for (const listed of page.names) {
+    const known = listing.names.get(listed.name);
+    listing.names.set(
+      listed.name,
+      known ? { ...known, ...listed, directory: known.directory || listed.directory } : listed,
+    );
+  }
+}

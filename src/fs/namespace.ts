@@ -1,0 +1,611 @@
+/**
+ * From names to inodes: the tree of what the kernel holds, and how fresh it is.
+ *
+ * Difficulties: (1) A name is learned from a listing, from a HEAD or from our own writes, and each may be older than the
+ * other: a listing under way never undoes a local change (`NameChanges`). (2) A version changed by others must not change
+ * under an open handle: then the *name* gets a new inode with the same st_ino, and the old one lives on for its handles.
+ * (3) What is unsaved is the truth here, whatever S3 says. (4) A directory of more than a page is asked name by name.
+ */
+
+import type { StoredContent } from '../cache/stored-content.ts';
+import { FsError, isStoreError } from '../errors.ts';
+import type { ListedObject, ObjectVersion } from '../s3/store.ts';
+import { describedPosix, listedPosix, rootPosix } from './attributes.ts';
+import type { Environment } from './environment.ts';
+import { DirectoryInode, FileInode, type Inode, ROOT_NODEID, SpecialInode } from './inode.ts';
+import { inoOf } from './keys.ts';
+import { addPage, type ListedName, Listing, parsePage } from './listing.ts';
+import { type IndexedMetadata, MetadataIndex } from './metadata-index.ts';
+import { S_IFDIR, S_IFREG, typeOf } from './modes.ts';
+import type { FullPosix } from './posix.ts';
+
+/** Of how many unshowable keys the log tells before it says no more. */
+const MAX_WARNINGS = 20;
+
+/** What is known of an object, however it was learned. */
+interface Facts {
+  readonly version: ObjectVersion;
+  readonly lastModified: number | undefined;
+  readonly posix: FullPosix;
+  readonly exact: boolean;
+  readonly metadata: IndexedMetadata | undefined;
+  /** ms of the monotonic clock. */
+  readonly checkedAt: number;
+}
+
+export class Namespace {
+  readonly root: DirectoryInode;
+  readonly index = new MetadataIndex();
+  readonly #environment: Environment;
+  readonly #inodes = new Map<number, Inode>();
+  readonly #warned = new Set<string>();
+  #nextNodeid = ROOT_NODEID + 1;
+
+  constructor(environment: Environment) {
+    this.#environment = environment;
+    const { options, clock } = environment;
+    this.root = new DirectoryInode(ROOT_NODEID, 1n, undefined, '', rootPosix(options, clock.now()));
+    this.root.lookups = 1;
+    this.#inodes.set(ROOT_NODEID, this.root);
+  }
+
+  get size(): number {
+    return this.#inodes.size;
+  }
+
+  /** Fails with ESTALE for a number that was forgotten: the kernel then looks the name up again. */
+  inode(nodeid: number): Inode {
+    const inode = this.#inodes.get(nodeid);
+    if (!inode) throw new FsError('ESTALE', `inode ${nodeid} is not known`);
+    return inode;
+  }
+
+  directory(nodeid: number): DirectoryInode {
+    const inode = this.inode(nodeid);
+    if (!(inode instanceof DirectoryInode)) throw new FsError('ENOTDIR');
+    return inode;
+  }
+
+  file(nodeid: number): FileInode {
+    const inode = this.inode(nodeid);
+    if (inode instanceof FileInode) return inode;
+    throw new FsError(inode instanceof DirectoryInode ? 'EISDIR' : 'EINVAL');
+  }
+
+  *inodes(): IterableIterator<Inode> {
+    yield* this.#inodes.values();
+  }
+
+  // --- the tree -------------------------------------------------------------------------------------------------------
+
+  newDirectory(parent: DirectoryInode, name: string, posix: FullPosix, ino?: bigint): DirectoryInode {
+    const inode = new DirectoryInode(this.#nextNodeid++, ino ?? inoOf(`${parent.key}${name}/`), parent, name, posix);
+    return this.#adopt(inode);
+  }
+
+  newFile(parent: DirectoryInode, name: string, posix: FullPosix, ino?: bigint): FileInode {
+    return this.#adopt(new FileInode(this.#nextNodeid++, ino ?? inoOf(parent.key + name), parent, name, posix));
+  }
+
+  newSpecial(parent: DirectoryInode, name: string, posix: FullPosix, ino?: bigint): SpecialInode {
+    return this.#adopt(new SpecialInode(this.#nextNodeid++, ino ?? inoOf(parent.key + name), parent, name, posix));
+  }
+
+  #adopt<T extends Inode>(inode: T): T {
+    this.#inodes.set(inode.nodeid, inode);
+    inode.parent!.children.set(inode.name, inode);
+    return inode;
+  }
+
+  /** Takes the name from an inode, which lives on for its handles and the kernel's lookups. */
+  detach(inode: Inode): void {
+    const { parent } = inode;
+    if (!parent) return;
+    if (parent.children.get(inode.name) === inode) parent.children.delete(inode.name);
+    inode.parent = undefined;
+    this.release(inode);
+    this.release(parent);
+  }
+
+  /** Gives an inode another place. Whatever had that name must have lost it before. */
+  move(inode: Inode, parent: DirectoryInode, name: string): void {
+    const from = inode.parent;
+    if (from && from.children.get(inode.name) === inode) from.children.delete(inode.name);
+    inode.parent = parent;
+    inode.name = name;
+    parent.children.set(name, inode);
+    if (from && from !== parent) this.release(from);
+  }
+
+  /** Notes that this mount gave `name` to an object of its own, or took it away (`listed` undefined). */
+  changed(parent: DirectoryInode, name: string, listed: ListedName | undefined): void {
+    parent.changes.record(name);
+    if (!parent.listing) return;
+    if (listed) parent.listing.names.set(name, listed);
+    else parent.listing.names.delete(name);
+  }
+
+  /** A file or link of ours was saved under its name. */
+  saved(inode: FileInode | SpecialInode): void {
+    const { parent, stored } = inode;
+    if (!parent || !stored) return;
+    const object = { ...stored.version, lastModified: inode.lastModified ?? this.#environment.clock.now() };
+    this.changed(parent, inode.name, { name: inode.name, object, directory: false });
+  }
+
+  forget(nodeid: number, count: number): void {
+    const inode = this.#inodes.get(nodeid);
+    if (!inode || nodeid === ROOT_NODEID) return;
+    inode.lookups = Math.max(0, inode.lookups - count);
+    this.release(inode);
+  }
+
+  /** Lets go of an inode that nobody needs: no lookup, no handle, nothing unsaved, nothing below. */
+  release(inode: Inode): void {
+    if (inode.nodeid === ROOT_NODEID || inode.lookups > 0 || inode.lock.locked) return;
+    if (inode instanceof DirectoryInode) {
+      if (inode.children.size > 0 || inode.opens > 0 || inode.metadataUnsaved || inode.loading || inode.moving) return;
+    } else if (inode instanceof FileInode) {
+      if (inode.opens > 0 || inode.unsaved || inode.saving) return;
+    } else if (inode.metadataUnsaved) return;
+    this.#inodes.delete(inode.nodeid);
+    const { parent } = inode;
+    if (parent) {
+      if (parent.children.get(inode.name) === inode) parent.children.delete(inode.name);
+      this.release(parent);
+    }
+  }
+
+  // --- resolution -----------------------------------------------------------------------------------------------------
+
+  /** Whether what is known of an inode still holds without asking. */
+  isFresh(inode: Inode): boolean {
+    if (inode.metadataUnsaved || (inode instanceof FileInode && (inode.unsaved || inode.unlinked))) return true;
+    if (this.#environment.options.stat === 'exact' && !inode.exact) return false;
+    return this.#isRecent(inode.checkedAt);
+  }
+
+  #isRecent(at: number): boolean {
+    return this.#environment.clock.monotonic() - at < this.#environment.options.ttl;
+  }
+
+  /** How long, in ms, the kernel may keep what it is told of this inode. */
+  ttlOf(inode: Inode): number {
+    const { options, clock } = this.#environment;
+    if (inode.metadataUnsaved || (inode instanceof FileInode && inode.unsaved)) return options.ttl;
+    return Math.max(0, Math.min(options.ttl, options.ttl - (clock.monotonic() - inode.checkedAt)));
+  }
+
+  /** The inode of a name, or undefined where there is none. */
+  find(parent: DirectoryInode, name: string, signal?: AbortSignal): Inode | undefined | Promise<Inode | undefined> {
+    const child = parent.children.get(name);
+    if (child && this.isFresh(child)) return child;
+    const listing = this.freshListing(parent);
+    if (listing?.complete) return this.#fromListing(parent, name, listing, signal);
+    return this.#resolve(parent, name, signal);
+  }
+
+  async #resolve(parent: DirectoryInode, name: string, signal?: AbortSignal): Promise<Inode | undefined> {
+    if (!parent.large) {
+      const listing = await this.list(parent, signal);
+      if (listing.complete) return this.#fromListing(parent, name, listing, signal);
+      const listed = listing.names.get(name);
+      // The first page has it, unless a later one shows that it is a directory too.
+      if (listed?.directory) return this.#fromListing(parent, name, listing, signal);
+    }
+    return this.#ask(parent, name, signal);
+  }
+
+  /** HEAD of the object and LIST of the directory, side by side. */
+  async #ask(parent: DirectoryInode, name: string, signal?: AbortSignal): Promise<Inode | undefined> {
+    const { store, clock } = this.#environment;
+    const key = parent.key + name;
+    const at = clock.monotonic();
+    const place = parent.changes.watch();
+    try {
+      const [object, below] = await Promise.all([
+        this.#head(key, signal),
+        store.list({ prefix: `${key}/`, maxKeys: 1 }, signal ? { signal } : {}),
+      ]);
+      if (parent.changes.changedSince(name, place)) return parent.children.get(name);
+      const directory = below.objects.length > 0;
+      if (!object && !directory) return this.#missing(parent, name);
+      const listed: ListedName = {
+        name,
+        directory,
+        ...(object && {
+          object: { key, etag: object.etag, size: object.size, lastModified: object.lastModified ?? clock.now() },
+        }),
+      };
+      return await this.#apply(parent, listed, at, signal);
+    } finally {
+      parent.changes.unwatch();
+    }
+  }
+
+  #fromListing(
+    parent: DirectoryInode,
+    name: string,
+    listing: Listing,
+    signal?: AbortSignal,
+  ): Inode | undefined | Promise<Inode | undefined> {
+    const listed = listing.names.get(name);
+    return listed ? this.#apply(parent, listed, listing.at, signal) : this.#missing(parent, name);
+  }
+
+  /** S3 has no such name; what is only here stays. */
+  #missing(parent: DirectoryInode, name: string): Inode | undefined {
+    const child = parent.children.get(name);
+    if (!child) return undefined;
+    if (child.metadataUnsaved || child.lock.locked) return child;
+    if (child instanceof FileInode) {
+      if (child.unsaved || child.saving || !child.stored) return child;
+    } else if (child instanceof DirectoryInode) {
+      // An implicit directory whose last object went (see DirectoryKeeper), or that has something unsaved below.
+      if (child.localOnly || child.holdsLocal) return child;
+    }
+    this.detach(child);
+    return undefined;
+  }
+
+  /** The inode of a listed name, if that can be told without asking; `at` is the age of the listing. */
+  peek(parent: DirectoryInode, listed: ListedName, at: number): Inode | undefined {
+    const child = parent.children.get(listed.name);
+    if (child && this.isFresh(child)) return child;
+    if (this.#environment.options.stat === 'exact') {
+      if (listed.directory) {
+        const known = this.index.get(`${parent.key}${listed.name}/`);
+        if (!known || !this.#isRecent(known.checkedAt)) return undefined;
+      } else if (!this.isDescribed(listed.object!)) return undefined;
+    }
+    const found = this.#apply(parent, listed, at);
+    return found instanceof Promise ? undefined : found;
+  }
+
+  /** Whether this version's metadata is known. */
+  isDescribed(object: ListedObject): boolean {
+    const metadata = this.index.match(object.key, object);
+    return metadata !== undefined && (!metadata.racy || this.#isRecent(metadata.checkedAt));
+  }
+
+  /** Makes the tree say what a listing (asked at `at`) says of a name. */
+  #apply(
+    parent: DirectoryInode,
+    listed: ListedName,
+    at: number,
+    signal?: AbortSignal,
+  ): Inode | undefined | Promise<Inode | undefined> {
+    if (listed.directory) return this.#applyDirectory(parent, listed, at, signal);
+    const object = listed.object!;
+    const child = parent.children.get(listed.name);
+    if (child && (child.lock.locked || this.#isLocal(child))) return child;
+    if (this.#environment.options.stat === 'list') {
+      const facts = this.#listedFacts(object, at);
+      return this.#place(parent, listed.name, facts);
+    }
+    const metadata = this.index.match(object.key, object);
+    if (metadata && (!metadata.racy || this.#isRecent(metadata.checkedAt))) {
+      return this.#place(parent, listed.name, this.#factsOf(object.key, metadata, Math.max(at, metadata.checkedAt)));
+    }
+    return this.#describe(parent, listed.name, object, at, signal);
+  }
+
+  /** True where this mount's own state goes before what S3 says. */
+  #isLocal(child: Inode): boolean {
+    if (child instanceof FileInode) return child.unsaved || child.saving !== undefined;
+    return child.metadataUnsaved;
+  }
+
+  async #describe(
+    parent: DirectoryInode,
+    name: string,
+    object: ListedObject,
+    at: number,
+    signal?: AbortSignal,
+  ): Promise<Inode | undefined> {
+    const place = parent.changes.watch();
+    try {
+      const metadata = await this.#head(object.key, signal);
+      if (parent.changes.changedSince(name, place)) return parent.children.get(name);
+      if (!metadata) return this.#missing(parent, name);
+      return this.#place(parent, name, this.#factsOf(object.key, metadata, metadata.checkedAt));
+    } catch (error) {
+      // No right to HEAD, or a key of SSE-C: it is listed, so it is shown as the listing has it.
+      if (!isStoreError(error, 'forbidden', 'invalid', 'archived')) throw error;
+      return this.#place(parent, name, { ...this.#listedFacts(object, at), exact: true });
+    } finally {
+      parent.changes.unwatch();
+    }
+  }
+
+  readonly #heads = new Map<string, Promise<IndexedMetadata | undefined>>();
+
+  /** HEAD, one at a time per key. Undefined: no such object. */
+  #head(key: string, signal?: AbortSignal): Promise<IndexedMetadata | undefined> {
+    let head = this.#heads.get(key);
+    if (!head) {
+      const { store, clock } = this.#environment;
+      const at = clock.monotonic();
+      // Shared by all who ask meanwhile: one caller's interrupt ends its own waiting only.
+      head = store.head(key).then(
+        info => this.index.record(info, at),
+        error => {
+          if (!isStoreError(error, 'not-found')) throw error;
+          this.index.delete(key);
+          return undefined;
+        },
+      );
+      this.#heads.set(key, head);
+      const done = (): void => void this.#heads.delete(key);
+      head.then(done, done);
+    }
+    return signal ? interruptible(head, signal) : head;
+  }
+
+  /** HEADs ahead of somebody who asks for one name after another; errors show when the name is asked for. */
+  headAhead(key: string): void {
+    if (!this.#heads.has(key)) this.#head(key).catch(() => {});
+  }
+
+  #listedFacts(object: ListedObject, at: number): Facts {
+    return {
+      version: { key: object.key, etag: object.etag, size: object.size },
+      lastModified: object.lastModified,
+      posix: listedPosix(this.#environment.options, S_IFREG, object.lastModified),
+      exact: false,
+      metadata: undefined,
+      checkedAt: at,
+    };
+  }
+
+  #factsOf(key: string, metadata: IndexedMetadata, checkedAt: number): Facts {
+    const { options, clock } = this.#environment;
+    const lastModified = metadata.lastModified ?? clock.now();
+    return {
+      version: { key, etag: metadata.etag, size: metadata.size },
+      lastModified: metadata.lastModified,
+      posix: describedPosix(options, metadata.description, metadata.size, lastModified, false),
+      exact: true,
+      metadata,
+      checkedAt,
+    };
+  }
+
+  /** Puts an object's facts under a name: into the inode that has it, or into a new one. */
+  #place(parent: DirectoryInode, name: string, facts: Facts): Inode {
+    const type = typeOf(facts.posix.mode);
+    const child = parent.children.get(name);
+    if (child && (child.lock.locked || this.#isLocal(child))) return child;
+    if (type === S_IFDIR) {
+      const directory =
+        child instanceof DirectoryInode ? child : this.#replace(child, parent, name, facts.posix, 'directory');
+      this.#setMarker(directory as DirectoryInode, facts.version.key, facts.metadata, facts.checkedAt);
+      return directory;
+    }
+    const isFile = type === S_IFREG;
+    if (child && (isFile ? child instanceof FileInode : child instanceof SpecialInode)) {
+      const inode = child as FileInode | SpecialInode;
+      if (inode.stored?.version.etag === facts.version.etag && inode.stored.size === facts.version.size) {
+        this.#update(inode, inode.stored, facts);
+        return inode;
+      }
+      const isOpen = inode instanceof FileInode && inode.opens > 0;
+      if (!isOpen && typeOf(inode.posix.mode) === type) {
+        if (inode instanceof FileInode) inode.content = undefined;
+        else inode.target = undefined;
+        this.#update(inode, this.#environment.blocks.contentOf(facts.version), facts);
+        this.#environment.notifier?.invalidateInode(inode.nodeid);
+        return inode;
+      }
+    }
+    const inode = this.#replace(child, parent, name, facts.posix, isFile ? 'file' : 'special') as
+      | FileInode
+      | SpecialInode;
+    this.#update(inode, this.#environment.blocks.contentOf(facts.version), facts);
+    return inode;
+  }
+
+  #replace(
+    child: Inode | undefined,
+    parent: DirectoryInode,
+    name: string,
+    posix: FullPosix,
+    kind: 'file' | 'special' | 'directory',
+  ): Inode {
+    const ino = child?.ino;
+    if (child) this.supersede(child);
+    if (kind === 'file') return this.newFile(parent, name, posix, ino);
+    if (kind === 'special') return this.newSpecial(parent, name, posix, ino);
+    return this.newDirectory(parent, name, posix, ino);
+  }
+
+  /** The name goes to what somebody else put there; who has this inode open keeps it as it is. */
+  supersede(inode: Inode): void {
+    if (inode instanceof FileInode && inode.parent) inode.supersededIn = { parent: inode.parent, name: inode.name };
+    this.detach(inode);
+  }
+
+  #update(inode: FileInode | SpecialInode, stored: StoredContent, facts: Facts): void {
+    if (inode.stored !== stored) {
+      inode.stored = stored;
+      inode.description = undefined;
+    }
+    inode.lastModified = facts.lastModified;
+    inode.checkedAt = Math.max(inode.checkedAt, facts.checkedAt);
+    // What is known exactly is not replaced by what a listing guesses of the same version.
+    if (facts.exact || !inode.exact || inode.description === undefined) {
+      inode.posix = facts.posix;
+      inode.exact = facts.exact;
+    }
+    if (facts.metadata && facts.metadata.tagCount === 0) inode.description = facts.metadata.description;
+  }
+
+  #applyDirectory(
+    parent: DirectoryInode,
+    listed: ListedName,
+    at: number,
+    signal?: AbortSignal,
+  ): Inode | Promise<Inode | undefined> {
+    const existing = parent.children.get(listed.name);
+    if (existing instanceof DirectoryInode && existing.metadataUnsaved) return existing;
+    if (existing && !(existing instanceof DirectoryInode) && this.#isLocal(existing)) return existing;
+    const posix = listedPosix(this.#environment.options, S_IFDIR, this.#environment.clock.now());
+    const directory =
+      existing instanceof DirectoryInode
+        ? existing
+        : (this.#replace(existing, parent, listed.name, posix, 'directory') as DirectoryInode);
+    directory.localOnly = false;
+    if (listed.folderMarker && !directory.markerKey) directory.markerKey = listed.folderMarker;
+    if (this.#environment.options.stat === 'list' || (directory.exact && this.#isRecent(directory.checkedAt))) {
+      directory.checkedAt = Math.max(directory.checkedAt, at);
+      return directory;
+    }
+    return this.#describeDirectory(directory, at, signal);
+  }
+
+  /** Mode, owner and times of a directory stand in its marker, if it has one. */
+  async #describeDirectory(directory: DirectoryInode, at: number, signal?: AbortSignal): Promise<Inode | undefined> {
+    const key = directory.markerKey ?? directory.key;
+    const known = this.index.get(key);
+    const metadata =
+      known && this.#isRecent(known.checkedAt)
+        ? known
+        : await this.#head(key, signal).catch(error => {
+            if (isStoreError(error, 'forbidden', 'invalid')) return undefined;
+            throw error;
+          });
+    if (!directory.metadataUnsaved && !directory.lock.locked) {
+      if (metadata) this.#setMarker(directory, key, metadata, Math.max(at, metadata.checkedAt));
+      else {
+        directory.markerKey = undefined;
+        directory.markerEtag = undefined;
+        directory.unmarked = true;
+        directory.exact = true;
+        directory.checkedAt = Math.max(directory.checkedAt, at);
+      }
+    }
+    return directory;
+  }
+
+  #setMarker(directory: DirectoryInode, key: string, metadata: IndexedMetadata | undefined, checkedAt: number): void {
+    directory.markerKey = key;
+    directory.unmarked = false;
+    directory.checkedAt = Math.max(directory.checkedAt, checkedAt);
+    if (!metadata) return;
+    directory.markerEtag = metadata.etag;
+    directory.markerDescription = metadata.description;
+    directory.exact = true;
+    const lastModified = metadata.lastModified ?? this.#environment.clock.now();
+    directory.posix = describedPosix(this.#environment.options, metadata.description, 0, lastModified, true);
+  }
+
+  // --- listings -------------------------------------------------------------------------------------------------------
+
+  freshListing(directory: DirectoryInode): Listing | undefined {
+    const { listing } = directory;
+    return listing && this.#isRecent(listing.at) ? listing : undefined;
+  }
+
+  /** Lists the first page of a directory, one at a time. The whole directory, where that was all (`complete`). */
+  list(directory: DirectoryInode, signal?: AbortSignal): Promise<Listing> {
+    let { loading } = directory;
+    if (!loading) {
+      loading = this.#load(directory).finally(() => {
+        directory.loading = undefined;
+        this.release(directory);
+      });
+      directory.loading = loading;
+      loading.catch(() => {});
+    }
+    return signal ? interruptible(loading, signal) : loading;
+  }
+
+  async #load(directory: DirectoryInode): Promise<Listing> {
+    const { store, clock } = this.#environment;
+    const place = directory.changes.watch();
+    try {
+      const { key } = directory;
+      const listing = new Listing(clock.monotonic());
+      const page = await store.list({ prefix: key, delimiter: '/' });
+      // Renamed meanwhile: what came belongs to the old key.
+      if (directory.key !== key) return await this.#load(directory);
+      this.takePage(directory, listing, parsePage(key, page));
+      listing.complete = page.next === undefined;
+      listing.continuation = page.next;
+      directory.large = !listing.complete;
+      this.reconcile(directory, listing, place);
+      directory.listing = listing;
+      return listing;
+    } finally {
+      directory.changes.unwatch();
+    }
+  }
+
+  /** Adds a page to a listing of `directory`; tells of keys that cannot be shown. */
+  takePage(directory: DirectoryInode, listing: Listing, page: ReturnType<typeof parsePage>): void {
+    addPage(listing, page);
+    listing.last = page.last;
+    this.warnUnshowable(page.unshowable);
+    if (!page.marker) {
+      // The marker sorts before everything else: the first page tells.
+      if (directory.markerKey === undefined) directory.unmarked = true;
+      return;
+    }
+    const metadata = this.index.match(page.marker.key, page.marker);
+    if (metadata && directory !== this.root) this.#setMarker(directory, page.marker.key, metadata, listing.at);
+    else if (!metadata) {
+      directory.markerKey = page.marker.key;
+      directory.unmarked = false;
+    }
+  }
+
+  /** What this mount changed since `place` goes before what a listing under way happened to see. */
+  reconcile(directory: DirectoryInode, listing: Listing, place: number): void {
+    for (const name of directory.changes.since(place)) {
+      const child = directory.children.get(name);
+      if (!child) listing.names.delete(name);
+      else if (child instanceof DirectoryInode) listing.names.set(name, { name, directory: true });
+      else if (child.stored) {
+        const lastModified = child.lastModified ?? this.#environment.clock.now();
+        listing.names.set(name, { name, object: { ...child.stored.version, lastModified }, directory: false });
+      }
+    }
+  }
+
+  warnUnshowable(keys: readonly string[]): void {
+    for (const key of keys) {
+      if (this.#warned.size > MAX_WARNINGS || this.#warned.has(key)) continue;
+      this.#warned.add(key);
+      const { log } = this.#environment.telemetry;
+      if (this.#warned.size > MAX_WARNINGS)
+        log.warn({}, 'more keys that no filesystem can show; no more is said of them');
+      else log.warn({ key }, 'a key that no filesystem can show is left out of listings; rename it with an S3 tool');
+    }
+  }
+
+  /** Facts from the headers of an open's own GET or HEAD. `undefined`: nothing changed for whoever has it open. */
+  refreshed(inode: FileInode, metadata: IndexedMetadata): 'same' | 'updated' | 'replaced' {
+    const { parent, name, stored } = inode;
+    const facts = this.#factsOf(inode.key, metadata, metadata.checkedAt);
+    if (stored?.version.etag === metadata.etag && stored.size === metadata.size) {
+      if (!this.#isLocal(inode) && !inode.lock.locked) this.#update(inode, stored, facts);
+      return 'same';
+    }
+    if (!parent) return 'same';
+    const placed = this.#place(parent, name, facts);
+    return placed === inode ? 'updated' : 'replaced';
+  }
+}
+
+/** `promise`, or EINTR when the kernel interrupts the request; the work goes on for the others. */
+export function interruptible<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const abort = (): void => reject(new FsError('EINTR', 'interrupted'));
+    if (signal.aborted) {
+      abort();
+      return;
+    }
+    signal.addEventListener('abort', abort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+  });
+}

@@ -1,0 +1,201 @@
+/**
+ * Open files: what open, close, fsync and truncate mean for S3.
+ *
+ * Difficulties: (1) Close-to-open: an open sees what others closed before it, at the price of no request that the next
+ * read would not send anyway: the check *is* the first GET. (2) FLUSH is not close: each process that only inherited a
+ * descriptor sends one when it ends. (3) The kernel's pages belong to the inode: they may stay only while the content is
+ * the one they were read from.
+ */
+import { FileContent } from '../cache/file-content.ts';
+import { FsError, isStoreError } from '../errors.ts';
+import type { OpenReply, RequestContext, Timestamp } from '../fuse/ops.ts';
+import type { Environment } from './environment.ts';
+import { type FileHandle, type HandleTable, holdsDescriptor, processOf } from './handles.ts';
+import type { FileInode } from './inode.ts';
+import { O_ACCMODE, O_DIRECT, O_RDONLY, O_TRUNC, withoutSuidgid } from './modes.ts';
+import { interruptible, type Namespace } from './namespace.ts';
+import type { Orphans } from './orphans.ts';
+import { timestampOf } from './posix.ts';
+import type { Saver } from './saver.ts';
+
+/** What the GET of an open brings along: what a program reads first, and the whole of most files. Bytes. */
+const OPEN_BYTES = 128 * 1024;
+
+const CAPABILITY = 'security.capability';
+
+export class OpenFiles {
+  readonly #environment: Environment;
+  readonly #namespace: Namespace;
+  readonly #saver: Saver;
+  readonly #orphans: Orphans;
+  readonly #handles: HandleTable;
+
+  constructor(environment: Environment, namespace: Namespace, saver: Saver, orphans: Orphans, handles: HandleTable) {
+    this.#environment = environment;
+    this.#namespace = namespace;
+    this.#saver = saver;
+    this.#orphans = orphans;
+    this.#handles = handles;
+  }
+
+  async open(file: FileInode, flags: number, ctx: RequestContext): Promise<OpenReply> {
+    const { options } = this.#environment;
+    const isWritable = (flags & O_ACCMODE) !== O_RDONLY;
+    if ((isWritable || flags & O_TRUNC) && options.readOnly) throw new FsError('EROFS');
+    if (!(flags & O_TRUNC)) await this.#check(file, ctx.signal);
+    if (isWritable || flags & O_TRUNC) await this.#saver.learnDescription(file);
+    if (flags & O_TRUNC) {
+      await this.content(file).reset();
+      this.changed(file, ctx.uid !== 0);
+    }
+    return this.opened(file, flags, ctx);
+  }
+
+  /** Makes the handle of an open that was allowed. */
+  opened(file: FileInode, flags: number, ctx: RequestContext): OpenReply {
+    const handle = this.#handles.openFile(file, flags, ctx.pid);
+    this.content(file);
+    file.opens++;
+    if (isWriter(handle)) file.writers++;
+    // New and unsaved content has no version; its pages came from this kernel's own writes.
+    const keepCache = file.pagesOf === file.stored && (file.stored !== undefined || file.opens > 1);
+    file.pagesOf = file.stored;
+    return { fh: handle.fh, keepCache, directIo: (flags & O_DIRECT) !== 0 };
+  }
+
+  /** The content of a file that is open, unsaved, or about to be changed. */
+  content(file: FileInode): FileContent {
+    file.content ??= new FileContent(this.#environment, file.stored, () => this.#saver.targetOf(file));
+    return file.content;
+  }
+
+  /** Learns whether the version is still the one in S3, unless that was learned a moment ago. */
+  async #check(file: FileInode, signal: AbortSignal): Promise<void> {
+    const { options, clock, blocks, store } = this.#environment;
+    const { stored } = file;
+    if (!stored || file.unlinked || file.unsaved || file.saving || file.supersededIn) return;
+    if (clock.monotonic() - file.checkedAt < options.openCheck) return;
+    const at = clock.monotonic();
+    const { key } = file;
+    try {
+      const isWarm = stored.size === 0 || blocks.has(stored, 0);
+      const info = isWarm
+        ? await store.head(key, { signal })
+        : (await blocks.openRead(key, Math.min(stored.size, OPEN_BYTES), signal)).info;
+      // Meanwhile changed or moved by ourselves: what came is old.
+      if (file.stored !== stored || file.unsaved || file.saving || file.parent === undefined || file.key !== key)
+        return;
+      const metadata = this.#namespace.index.record(info, at);
+      if (this.#namespace.refreshed(file, metadata) === 'replaced') {
+        throw new FsError('ESTALE', `${key} was changed by another client; the name has a new inode`);
+      }
+    } catch (error) {
+      if (!isStoreError(error, 'not-found')) throw error;
+      if (file.stored !== stored || file.parent === undefined) throw new FsError('ESTALE');
+      // The kernel looks the name up again on ESTALE, and then says ENOENT by itself.
+      const { parent, name } = file;
+      this.#namespace.supersede(file);
+      this.#namespace.changed(parent, name, undefined);
+      throw new FsError('ESTALE', `${key} was deleted by another client`, { cause: error });
+    }
+  }
+
+  /** A change of content by this mount: times, and what somebody unprivileged loses with it. */
+  changed(file: FileInode, killSuidgid: boolean): void {
+    const now = this.now();
+    const { posix } = file;
+    const mode = killSuidgid ? withoutSuidgid(posix.mode) : posix.mode;
+    let { xattrs } = posix;
+    if (xattrs.has(CAPABILITY)) {
+      const kept = new Map(xattrs);
+      kept.delete(CAPABILITY);
+      xattrs = kept;
+    }
+    file.posix = { ...posix, mode, xattrs, mtime: now, ctime: now };
+    file.timesSet = false;
+  }
+
+  now(): Timestamp {
+    return timestampOf(this.#environment.clock.now());
+  }
+
+  /** truncate(2) and ftruncate(2). With a handle, or with a writer open, its close saves; otherwise it is saved here. */
+  async truncate(file: FileInode, size: number, byHandle: boolean, killSuidgid: boolean): Promise<void> {
+    const { options, store } = this.#environment;
+    if (options.readOnly) throw new FsError('EROFS');
+    if (size > store.limits.maxObjectSize)
+      throw new FsError('EFBIG', `S3 keeps objects up to ${store.limits.maxObjectSize} bytes`);
+    await this.#saver.learnDescription(file);
+    await this.content(file).truncate(size);
+    this.changed(file, killSuidgid);
+    if (!byHandle && file.writers === 0) {
+      await this.#saver.save(file);
+      this.#settle(file);
+    } else if (!file.unsaved) {
+      this.metadataChanged(file);
+    }
+  }
+
+  /** Mode, owner, times or attributes changed: they go along with the save of a file that is being written. */
+  metadataChanged(file: FileInode): void {
+    file.metadataUnsaved = true;
+    if (file.writers === 0 && !file.content?.unsaved) this.#saver.scheduleMetadata(file);
+  }
+
+  /** One close(2) in one process. Saves where this may have been a writer's last one. */
+  async flush(handle: FileHandle, ctx: RequestContext): Promise<void> {
+    const { inode } = handle;
+    if (!inode.content?.unsaved || inode.unlinked || !isWriter(handle)) return;
+    const { opener } = handle;
+    if (opener !== undefined) {
+      const closer = processOf(ctx.pid);
+      // A child that only inherited the descriptor: whoever opened it still has it, and RELEASE comes at the last.
+      if (closer !== undefined && closer !== opener && holdsDescriptor(opener, inode.ino)) return;
+    }
+    await interruptible(this.#saver.save(inode), ctx.signal);
+  }
+
+  async fsync(file: FileInode, ctx: RequestContext): Promise<void> {
+    if (file.unlinked) return;
+    this.#saver.takeMetadata(file);
+    await interruptible(this.#saver.save(file), ctx.signal);
+  }
+
+  /** The last close of a handle. What is left is saved; nobody hears of an error, so it is logged (by the saver). */
+  async release(fh: number): Promise<void> {
+    const handle = this.#handles.closeFile(fh);
+    const file = handle.inode;
+    if (isWriter(handle)) file.writers--;
+    try {
+      if (!file.unlinked && file.writers === 0 && file.content?.unsaved && isWriter(handle))
+        await this.#saver.save(file);
+    } catch {
+      // Kept, and tried again.
+    } finally {
+      file.opens--;
+      await this.#closed(file);
+    }
+  }
+
+  async #closed(file: FileInode): Promise<void> {
+    if (file.opens > 0) return;
+    if (file.unlinked) await this.#orphans.drop(file);
+    else {
+      if (file.metadataUnsaved && !file.content?.unsaved) this.#saver.scheduleMetadata(file);
+      this.#settle(file);
+    }
+    this.#namespace.release(file);
+  }
+
+  /** Nobody has it open and nothing is unsaved: the stored content is all there is. */
+  #settle(file: FileInode): void {
+    if (file.opens > 0 || !file.content || file.content.unsaved || file.saving) return;
+    const { stored } = file.content;
+    file.content = undefined;
+    file.stored = stored;
+  }
+}
+
+function isWriter(handle: FileHandle): boolean {
+  return (handle.flags & O_ACCMODE) !== O_RDONLY;
+}

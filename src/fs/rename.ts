@@ -1,0 +1,402 @@
+/**
+ * rename(2): of what S3 has, a copy on the server and then a delete; of what it has not, only a new place in the tree.
+ *
+ * Difficulties: (1) A crash between copy and delete must leave duplicates, never a loss: everything is copied before
+ * anything is deleted, and only what was copied is deleted. (2) Open handles follow: their content gets the new version.
+ * (3) A directory's saves wait while its prefix moves. (4) The condition on the target tells when another client was
+ * faster; replacing is what was asked for, so the new state is learned and replaced, but never with NOREPLACE.
+ */
+import { copyObject, needsDescription } from '../cache/object-copy.ts';
+import { forEachLimit } from '../concurrency.ts';
+import { FsError, isStoreError, StoreError } from '../errors.ts';
+import { type Name, RENAME_EXCHANGE, RENAME_NOREPLACE, type RequestContext } from '../fuse/ops.ts';
+import type { ObjectVersion, WriteCondition, Written } from '../s3/store.ts';
+import type { Environment } from './environment.ts';
+import { DirectoryInode, FileInode, type Inode, type SpecialInode } from './inode.ts';
+import { byteLength, HIDDEN_PREFIX } from './keys.ts';
+import type { Names } from './names.ts';
+import type { Namespace } from './namespace.ts';
+import type { Orphans } from './orphans.ts';
+import type { Saver } from './saver.ts';
+
+/** Copies at once within one directory: each costs S3 work, none costs bandwidth here. */
+const PARALLEL_COPIES = 64;
+
+type Movable = FileInode | SpecialInode;
+
+export class Renamer {
+  readonly #environment: Environment;
+  readonly #namespace: Namespace;
+  readonly #saver: Saver;
+  readonly #orphans: Orphans;
+  readonly #names: Names;
+
+  constructor(environment: Environment, namespace: Namespace, saver: Saver, orphans: Orphans, names: Names) {
+    this.#environment = environment;
+    this.#namespace = namespace;
+    this.#saver = saver;
+    this.#orphans = orphans;
+    this.#names = names;
+  }
+
+  async rename(
+    parent: DirectoryInode,
+    name: Name,
+    newParent: DirectoryInode,
+    newName: Name,
+    flags: number,
+    ctx: RequestContext,
+  ): Promise<void> {
+    if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) !== 0) throw new FsError('EINVAL', `rename flags ${flags}`);
+    await this.#saver.settled(parent);
+    await this.#saver.settled(newParent);
+    const source = name === undefined ? undefined : await this.#namespace.find(parent, name, ctx.signal);
+    if (!source || name === undefined) throw new FsError('ENOENT');
+    this.#names.creatable(newParent, newName, source instanceof DirectoryInode);
+    const target = await this.#namespace.find(newParent, newName!, ctx.signal);
+    if (target === source) return;
+    if (target && flags & RENAME_NOREPLACE) throw new FsError('EEXIST');
+    if (flags & RENAME_EXCHANGE) {
+      if (!target) throw new FsError('ENOENT');
+      return this.#exchange(source, target);
+    }
+    if (source instanceof DirectoryInode) {
+      if (target && !(target instanceof DirectoryInode)) throw new FsError('ENOTDIR');
+      if (target) await this.#names.expectEmpty(target);
+      await this.#moveDirectory(source, newParent, newName!, target);
+    } else {
+      if (target instanceof DirectoryInode) throw new FsError('EISDIR');
+      await this.#moveObject(source, newParent, newName!, target, (flags & RENAME_NOREPLACE) !== 0);
+    }
+    this.#names.touchParent(parent);
+    if (newParent !== parent) this.#names.touchParent(newParent);
+    this.#names.keepIfEmptied(parent);
+  }
+
+  // --- one object -----------------------------------------------------------------------------------------------------
+
+  async #moveObject(
+    source: Movable,
+    newParent: DirectoryInode,
+    newName: string,
+    target: Movable | undefined,
+    noReplace: boolean,
+  ): Promise<void> {
+    await source.lock.run(async () => {
+      const move = async (): Promise<void> => {
+        if (!source.parent) throw new FsError('ENOENT');
+        if (target instanceof FileInode) await this.#orphans.keep(target);
+        if (source.stored) await this.#moveStored(source, newParent, newName, target, noReplace);
+        else this.#moveUnsaved(source, newParent, newName, target);
+      };
+      await (target ? target.lock.run(move) : move());
+    });
+    if (target) this.#namespace.release(target);
+  }
+
+  /** Never saved: it only gets another place; what it replaces there is replaced by its first save. */
+  #moveUnsaved(source: Movable, newParent: DirectoryInode, newName: string, target: Movable | undefined): void {
+    const replaced = target?.stored?.version ?? (target instanceof FileInode ? target.replaces : undefined);
+    if (target) this.#names.lost(target);
+    this.#relocate(source, newParent, newName, !target);
+    if (source instanceof FileInode) {
+      source.replaces = replaced;
+      source.content?.renamed();
+    }
+  }
+
+  async #moveStored(
+    source: Movable,
+    newParent: DirectoryInode,
+    newName: string,
+    target: Movable | undefined,
+    noReplace: boolean,
+  ): Promise<void> {
+    const { store, blocks, clock } = this.#environment;
+    const stored = source.stored!;
+    const oldKey = stored.version.key;
+    const newKey = newParent.key + newName;
+    const at = clock.monotonic();
+    // Metadata that waits goes along with the copy.
+    const withMetadata = source.metadataUnsaved || needsDescription(stored.size, store.limits);
+    if (withMetadata) await this.#saver.learnDescription(source);
+    const description = withMetadata ? this.#saver.describe(source) : undefined;
+    const written = await this.#copyOver(
+      source,
+      stored.version,
+      newKey,
+      description,
+      target?.stored?.version,
+      noReplace,
+    );
+    blocks.moved(stored, { key: newKey, etag: written.etag, size: stored.size });
+    if (description) {
+      source.description = description;
+      if (!(source instanceof FileInode && source.content?.unsaved)) {
+        this.#saver.takeMetadata(source);
+        source.metadataUnsaved = false;
+      }
+    }
+    if (target) this.#names.lost(target);
+    this.#namespace.index.delete(oldKey);
+    this.#relocate(source, newParent, newName, !target);
+    source.lastModified = undefined;
+    source.checkedAt = at;
+    if (source instanceof FileInode) source.content?.renamed();
+    if (source.description) this.#namespace.index.wrote(newKey, written.etag, stored.size, source.description, at);
+    this.#namespace.saved(source);
+    await store.delete(oldKey);
+  }
+
+  /** Copies onto a name that `target` has, or that is free. Learns what others did meanwhile and replaces that. */
+  async #copyOver(
+    source: Movable,
+    version: ObjectVersion,
+    key: string,
+    description: Parameters<typeof copyObject>[3],
+    target: ObjectVersion | undefined,
+    noReplace: boolean,
+  ): Promise<Written> {
+    const { store } = this.#environment;
+    let condition: WriteCondition = target ? { ifMatch: target.etag } : { ifAbsent: true };
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await copyObject(store, version, key, description, condition);
+      } catch (error) {
+        if (isStoreError(error, 'not-found') && !('ifMatch' in condition)) throw error;
+        if (!isStoreError(error, 'precondition-failed', 'not-found') || attempt >= 3) throw error;
+        const [now, there] = await Promise.all([this.#etagOf(version.key), this.#etagOf(key)]);
+        if (now !== version.etag) {
+          source.checkedAt = Number.NEGATIVE_INFINITY;
+          throw new FsError(
+            now === undefined ? 'ENOENT' : 'ESTALE',
+            `${version.key} was changed by another client; try again`,
+          );
+        }
+        if (there !== undefined && noReplace) throw new FsError('EEXIST', `${key} was made by another client`);
+        condition = there === undefined ? { ifAbsent: true } : { ifMatch: there };
+      }
+    }
+  }
+
+  async #etagOf(key: string): Promise<string | undefined> {
+    try {
+      return (await this.#environment.store.head(key)).etag;
+    } catch (error) {
+      if (isStoreError(error, 'not-found')) return undefined;
+      throw error;
+    }
+  }
+
+  #relocate(inode: Inode, newParent: DirectoryInode, newName: string, isNew: boolean): void {
+    const { parent, name } = inode;
+    this.#namespace.move(inode, newParent, newName);
+    if (parent) this.#namespace.changed(parent, name, undefined);
+    if (isNew) newParent.changes.added(newName);
+    else newParent.changes.record(newName);
+    inode.posix = { ...inode.posix, ctime: this.#names.now() };
+  }
+
+  // --- a directory ----------------------------------------------------------------------------------------------------
+
+  async #moveDirectory(
+    source: DirectoryInode,
+    newParent: DirectoryInode,
+    newName: string,
+    target: DirectoryInode | undefined,
+  ): Promise<void> {
+    let done!: () => void;
+    source.moving = new Promise<void>(resolve => {
+      done = resolve;
+    });
+    try {
+      await this.#quiesce(source);
+      const oldKey = source.key;
+      const newKey = `${newParent.key}${newName}/`;
+      const copies = await this.#copyTree(source, oldKey, newKey);
+      if (target) {
+        await this.#names.deleteMarkers(target).catch(() => {});
+        // The copied marker is there already where the source had one: it must not be deleted with the target's.
+        if (copies.has(oldKey)) await this.#restoreMarker(copies.get(oldKey)!, newKey);
+        this.#names.replaced(target);
+      }
+      this.#relocate(source, newParent, newName, !target);
+      this.#follow(source, newKey, copies, oldKey);
+      this.#namespace.changed(newParent, newName, { name: newName, directory: true });
+      await this.#deleteCopied([...copies.keys()]);
+    } finally {
+      source.moving = undefined;
+      done();
+      if (target) this.#namespace.release(target);
+    }
+  }
+
+  /** Waits for saves under way below a directory; new ones wait for `moving`. */
+  async #quiesce(directory: DirectoryInode): Promise<void> {
+    for (const inode of descendants(directory)) {
+      if (inode.lock.locked) await inode.lock.run(() => {});
+    }
+  }
+
+  /** Copies everything below `oldKey`; takes its copies back if one fails. Returns what was copied: old key → version there. */
+  async #copyTree(
+    source: DirectoryInode,
+    oldKey: string,
+    newKey: string,
+  ): Promise<Map<string, { from: ObjectVersion; written: Written }>> {
+    const { store } = this.#environment;
+    const limit = store.limits.maxKeyBytes - store.prefixBytes;
+    const copies = new Map<string, { from: ObjectVersion; written: Written }>();
+    const copyOne = async (from: ObjectVersion): Promise<void> => {
+      const key = newKey + from.key.slice(oldKey.length);
+      if (byteLength(key) > limit) throw new FsError('ENAMETOOLONG', `${key} would have more than S3's ${limit} bytes`);
+      const info = needsDescription(from.size, store.limits) ? await store.head(from.key) : undefined;
+      const tags = info && info.tagCount > 0 ? await store.tags(from.key) : undefined;
+      const description = info && { ...info.description, ...(tags && { tags }) };
+      const written = await copyObject(store, from, key, description, undefined);
+      copies.set(from.key, { from, written });
+    };
+    try {
+      let continuation: string | undefined;
+      do {
+        const page = await store.list({ prefix: oldKey, ...(continuation !== undefined && { continuation }) });
+        continuation = page.next;
+        await forEachLimit(page.objects, PARALLEL_COPIES, async object => {
+          if (!oldKey && object.key.startsWith(HIDDEN_PREFIX)) return;
+          await copyOne(object);
+        });
+      } while (continuation !== undefined);
+      if (source.markerKey !== undefined && source.markerKey !== oldKey) await this.#moveForeignMarker(source, newKey);
+      // What S3 has nothing of would vanish: it becomes a marker at its new name.
+      else if (copies.size === 0 && !this.#hasUnsaved(source)) this.#saver.keepDirectory(source);
+    } catch (error) {
+      await store.deleteMany([...copies.keys()].map(key => newKey + key.slice(oldKey.length))).catch(() => {});
+      if (isStoreError(error, 'precondition-failed', 'not-found')) {
+        throw new FsError('EBUSY', `${oldKey} was changed by another client while it was renamed; try again`, {
+          cause: error,
+        });
+      }
+      throw error;
+    }
+    return copies;
+  }
+
+  #hasUnsaved(directory: DirectoryInode): boolean {
+    for (const inode of descendants(directory)) if (inode instanceof FileInode && inode.unsaved) return true;
+    return false;
+  }
+
+  /** A marker that is no `dir/` (`dir_$folder$`, or `dir` with a directory's type): the new name gets one of ours. */
+  async #moveForeignMarker(source: DirectoryInode, newKey: string): Promise<void> {
+    const old = source.markerKey!;
+    const description = this.#saver.describe(source);
+    const at = this.#environment.clock.monotonic();
+    const written = await this.#environment.store.put(newKey, [], description, undefined);
+    this.#saver.marked(source, newKey, written.etag, description, at);
+    await this.#environment.store.delete(old);
+  }
+
+  async #restoreMarker(copy: { from: ObjectVersion }, newKey: string): Promise<void> {
+    await this.#environment.store.copy(copy.from, newKey, undefined, undefined);
+  }
+
+  /** Everything the tree holds below follows: versions, what is known of them, and listings to be asked again. */
+  #follow(
+    source: DirectoryInode,
+    newKey: string,
+    copies: ReadonlyMap<string, { from: ObjectVersion; written: Written }>,
+    oldKey: string,
+  ): void {
+    const { blocks, clock } = this.#environment;
+    const at = clock.monotonic();
+    const { index } = this.#namespace;
+    for (const [key, { from, written }] of copies) {
+      const known = index.get(key);
+      index.delete(key);
+      if (known && known.etag === from.etag && known.tagCount === 0) {
+        index.wrote(newKey + key.slice(oldKey.length), written.etag, from.size, known.description, at);
+      }
+    }
+    source.listing = undefined;
+    if (source.markerKey === oldKey) source.markerKey = copies.has(oldKey) ? newKey : undefined;
+    for (const inode of descendants(source)) {
+      if (inode instanceof DirectoryInode) {
+        inode.listing = undefined;
+        if (inode.markerKey?.startsWith(oldKey)) inode.markerKey = newKey + inode.markerKey.slice(oldKey.length);
+        continue;
+      }
+      const { stored } = inode;
+      const copy = stored && copies.get(stored.version.key);
+      if (stored && copy && copy.from.etag === stored.version.etag) {
+        blocks.moved(stored, {
+          key: newKey + copy.from.key.slice(oldKey.length),
+          etag: copy.written.etag,
+          size: stored.size,
+        });
+        inode.lastModified = undefined;
+      } else {
+        inode.checkedAt = Number.NEGATIVE_INFINITY;
+      }
+      if (inode instanceof FileInode) inode.content?.renamed();
+    }
+  }
+
+  /** What appeared meanwhile is not in `keys` and stays. */
+  async #deleteCopied(keys: readonly string[]): Promise<void> {
+    const failed = await this.#environment.store.deleteMany(keys);
+    if (failed.length > 0) {
+      const first = failed[0]!;
+      const message = `${failed.length} objects were copied but not deleted at the old name, ${first.key} first: ${first.error.message}`;
+      this.#environment.telemetry.log.error({ key: first.key, count: failed.length }, message);
+      throw new StoreError(first.error.kind, message);
+    }
+  }
+
+  // --- exchange -------------------------------------------------------------------------------------------------------
+
+  /** RENAME_EXCHANGE of two objects, through a hidden third name: a crash leaves both, one of them under that name. */
+  async #exchange(a: Inode, b: Inode): Promise<void> {
+    if (a instanceof DirectoryInode || b instanceof DirectoryInode) {
+      throw new FsError('EINVAL', 'directories cannot be exchanged: S3 has no such operation');
+    }
+    for (const inode of [a, b]) if (inode instanceof FileInode) await this.#saver.save(inode);
+    const [first, second] = a.nodeid < b.nodeid ? [a, b] : [b, a];
+    await first.lock.run(() =>
+      second.lock.run(async () => {
+        const { store, blocks, clock } = this.#environment;
+        const x = a.stored;
+        const y = b.stored;
+        if (!x || !y || !a.parent || !b.parent) throw new FsError('ENOENT');
+        for (const inode of [a, b])
+          if (needsDescription(inode.stored!.size, store.limits)) await this.#saver.learnDescription(inode);
+        const [keyA, keyB] = [a.key, b.key];
+        const hidden = `${HIDDEN_PREFIX}exchange/${this.#environment.options.hostname}/${a.nodeid}-${clock.now()}`;
+        const aside = await copyObject(store, x.version, hidden, a.description, undefined);
+        const atA = await copyObject(store, y.version, keyA, b.description, { ifMatch: x.version.etag });
+        const moved = { key: hidden, etag: aside.etag, size: x.size };
+        const atB = await copyObject(store, moved, keyB, a.description, { ifMatch: y.version.etag });
+        blocks.moved(x, { key: keyB, etag: atB.etag, size: x.size });
+        blocks.moved(y, { key: keyA, etag: atA.etag, size: y.size });
+        const [parentA, nameA, parentB, nameB] = [a.parent, a.name, b.parent, b.name];
+        this.#namespace.move(a, parentB, nameB);
+        this.#namespace.move(b, parentA, nameA);
+        for (const inode of [a, b]) {
+          this.#namespace.index.delete(inode.key);
+          inode.lastModified = undefined;
+          inode.posix = { ...inode.posix, ctime: this.#names.now() };
+          this.#namespace.saved(inode);
+          if (inode instanceof FileInode) inode.content?.renamed();
+        }
+        await store.delete(hidden);
+      }),
+    );
+  }
+}
+
+/** All that the tree holds below a directory. */
+function* descendants(directory: DirectoryInode): IterableIterator<Inode> {
+  for (const child of directory.children.values()) {
+    yield child;
+    if (child instanceof DirectoryInode) yield* descendants(child);
+  }
+}

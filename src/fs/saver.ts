@@ -1,0 +1,442 @@
+/**
+ * Brings to S3 what this mount has and S3 has not: contents, metadata, directory markers.
+ *
+ * Difficulties: (1) A save is conditional on the version it is based on; where somebody else was faster, nobody's bytes
+ * are lost: ours become a conflict copy beside theirs. (2) A large file's metadata is fixed when its upload begins, long
+ * before its close. (3) A change of metadata is answered before S3 has it, so that chmod, chown and utimens in a row are
+ * one copy; it waits a moment only, goes along with a save or a rename, and is drained at unmount. (4) What cannot be
+ * saved now stays this mount's truth and is tried again.
+ */
+
+import type { SaveTarget } from '../cache/file-content.ts';
+import { copyObject } from '../cache/object-copy.ts';
+import { forEachLimit, Semaphore } from '../concurrency.ts';
+import { FsError, isStoreError, type StoreError } from '../errors.ts';
+import type { ObjectDescription, WriteCondition } from '../s3/store.ts';
+import { type ContentTypes, contentTypeOf, DEFAULT_CONTENT_TYPE, DIRECTORY_CONTENT_TYPE } from './content-types.ts';
+import type { Environment } from './environment.ts';
+import { DirectoryInode, FileInode, type Inode, type SpecialInode } from './inode.ts';
+import { byteLength, NAME_MAX } from './keys.ts';
+import type { Namespace } from './namespace.ts';
+import { decodePosix, encodePosix, timestampOf } from './posix.ts';
+
+/** How long a change of metadata waits for the next one: chmod, chown and utimens of one program come within a few ms. */
+const METADATA_DELAY = 50;
+/** How long an emptied directory waits for its marker: `rm -r` removes it next. */
+const MARKER_DELAY = 1000;
+/** Metadata copies at once: they cost S3 work but no bandwidth here. */
+const PARALLEL_METADATA = 32;
+/** Saves at once while draining. */
+const PARALLEL_SAVES = 16;
+/** Backoff of a failed save, in ms: doubled from the first to the last. */
+const FIRST_RETRY = 1000;
+const LAST_RETRY = 60_000;
+
+/** What could not be saved, for whoever ends the mount. */
+export interface Unsaved {
+  readonly inode: FileInode;
+  readonly key: string;
+  readonly error: unknown;
+}
+
+export class Saver {
+  readonly #environment: Environment;
+  readonly #namespace: Namespace;
+  readonly #types: ContentTypes;
+  readonly #metadataSlots = new Semaphore(PARALLEL_METADATA);
+  /** Metadata waiting for its moment, with how to cancel the timer. */
+  readonly #waiting = new Map<Inode, () => void>();
+  readonly #running = new Set<Promise<void>>();
+  readonly #retries = new Map<FileInode, () => void>();
+
+  constructor(environment: Environment, namespace: Namespace, types: ContentTypes) {
+    this.#environment = environment;
+    this.#namespace = namespace;
+    this.#types = types;
+  }
+
+  // --- descriptions ---------------------------------------------------------------------------------------------------
+
+  /** What a save of this inode writes beside the bytes. The description of the base version must be known, if there is one. */
+  describe(inode: Inode): ObjectDescription {
+    const { options } = this.#environment;
+    const existing = inode instanceof DirectoryInode ? inode.markerDescription : inode.description;
+    const metadata = encodePosix(inode.posix, options.metadata, existing?.metadata);
+    if (existing) return { ...existing, metadata };
+    return { headers: { contentType: this.#newContentType(inode) }, metadata };
+  }
+
+  #newContentType(inode: Inode): string {
+    if (inode instanceof DirectoryInode) return DIRECTORY_CONTENT_TYPE;
+    return inode instanceof FileInode ? contentTypeOf(this.#types, inode.name) : DEFAULT_CONTENT_TYPE;
+  }
+
+  /** Learns what is kept beside the base version: a write must restate it. No request where it is known. */
+  async learnDescription(inode: FileInode | SpecialInode): Promise<void> {
+    const { stored } = inode;
+    if (!stored || inode.description) return;
+    const { store, clock } = this.#environment;
+    const at = clock.monotonic();
+    const info = await store.head(stored.version.key);
+    this.#namespace.index.record(info, at);
+    const tags = info.tagCount > 0 ? await store.tags(stored.version.key) : [];
+    inode.description ??= tags.length > 0 ? { ...info.description, tags } : info.description;
+  }
+
+  // --- contents -------------------------------------------------------------------------------------------------------
+
+  /** Where a file's content goes when it is saved. */
+  targetOf(file: FileInode): SaveTarget {
+    return {
+      key: file.key,
+      describe: () => this.describe(file),
+      condition: this.#condition(file),
+    };
+  }
+
+  #condition(file: FileInode): WriteCondition {
+    const base = file.stored?.version ?? file.replaces;
+    return base && !file.baseGone ? { ifMatch: base.etag } : { ifAbsent: true };
+  }
+
+  /** Saves all that is unsaved of a file. Fails with the error of its save; the bytes then stay and are tried again. */
+  async save(file: FileInode): Promise<void> {
+    while (file.unsaved) {
+      if (!file.saving) {
+        file.saving = this.#save(file).finally(() => {
+          file.saving = undefined;
+          this.#namespace.release(file);
+        });
+        file.saving.catch(() => {});
+      }
+      await file.saving;
+    }
+  }
+
+  async #save(file: FileInode): Promise<void> {
+    this.#cancelRetry(file);
+    try {
+      await this.settled(file);
+      await file.lock.run(async () => {
+        if (file.unlinked) return;
+        if (file.supersededIn) this.#returnToTree(file);
+        if (file.content?.unsaved) await this.#saveContent(file);
+        else if (file.metadataUnsaved) await this.#copyMetadata(file);
+      });
+      file.saveError = undefined;
+      file.failedSaves = 0;
+    } catch (error) {
+      this.#failed(file, error);
+      throw error;
+    }
+  }
+
+  async #saveContent(file: FileInode): Promise<void> {
+    await this.learnDescription(file);
+    try {
+      await this.#put(file);
+    } catch (error) {
+      if (isStoreError(error, 'not-found') && file.stored && !file.baseGone) {
+        // Deleted elsewhere: the name is free, and who has the file open here did not ask for its end.
+        this.#environment.telemetry.log.warn(
+          { key: file.key },
+          'deleted by another client while changed here; saved again',
+        );
+        file.baseGone = true;
+        await this.#put(file);
+        return;
+      }
+      if (!isStoreError(error, 'precondition-failed')) throw error;
+      await this.#saveConflictCopy(file, error);
+    }
+  }
+
+  async #put(file: FileInode): Promise<void> {
+    const { telemetry, clock } = this.#environment;
+    const content = file.content!;
+    const before = file.stored;
+    const isKernelCurrent = file.pagesOf === before;
+    const at = clock.monotonic();
+    const saved = await content.save();
+    if (!saved) return;
+    file.baseGone = false;
+    file.replaces = undefined;
+    file.stored = saved.content;
+    file.description = saved.description;
+    file.lastModified = undefined;
+    file.exact = true;
+    file.checkedAt = at;
+    if (isKernelCurrent) file.pagesOf = saved.content;
+    this.#namespace.index.wrote(file.key, saved.written.etag, saved.content.size, saved.description, at);
+    this.#namespace.saved(file);
+    this.#settleMetadata(file, saved.description, saved.written.serverDate);
+    telemetry.log.debug({ key: file.key, size: saved.content.size }, 'saved');
+  }
+
+  /** Metadata changed after its upload had begun: times move back to what is stored, anything else is one more copy. */
+  #settleMetadata(file: FileInode, stored: ObjectDescription, serverDate: number): void {
+    const { options } = this.#environment;
+    if (options.metadata === 'none' && !('mtime' in stored.metadata)) {
+      // Last-Modified is what a remount will show.
+      if (!file.content?.unsaved) {
+        const time = timestampOf(Math.floor(serverDate / 1000) * 1000);
+        file.posix = { ...file.posix, mtime: time, ctime: time };
+      }
+      file.metadataUnsaved = false;
+      return;
+    }
+    const wanted = encodePosix(file.posix, options.metadata, stored.metadata);
+    const differing = Object.keys(wanted).filter(name => wanted[name] !== stored.metadata[name]);
+    const onlyTimes = differing.every(name => /^(file-)?[amc]time$/.test(name));
+    if (differing.length > 0 && (!onlyTimes || file.timesSet)) {
+      file.metadataUnsaved = true;
+      this.scheduleMetadata(file);
+    } else {
+      file.metadataUnsaved = false;
+      if (differing.length > 0 && !file.content?.unsaved) {
+        const { mtime, ctime, atime } = decodePosix(stored.metadata);
+        file.posix = { ...file.posix, ...(mtime && { mtime }), ...(ctime && { ctime }), ...(atime && { atime }) };
+      }
+    }
+    if (!file.content?.unsaved) file.timesSet = false;
+  }
+
+  /** What was written after its name went to somebody else's version: the name, if it is free again; else beside it. */
+  #returnToTree(file: FileInode): void {
+    const { parent, name } = file.supersededIn!;
+    file.supersededIn = undefined;
+    if (parent.children.has(name)) {
+      this.#becomeConflictCopy(file, parent, name);
+    } else {
+      this.#namespace.move(file, parent, name);
+      file.baseGone = true;
+    }
+  }
+
+  async #saveConflictCopy(file: FileInode, cause: StoreError): Promise<void> {
+    const { parent, name } = file;
+    if (!parent) throw cause;
+    const theirs = file.key;
+    this.#namespace.detach(file);
+    this.#namespace.index.delete(theirs);
+    this.#becomeConflictCopy(file, parent, name);
+    this.#namespace.changed(parent, name, undefined);
+    parent.listing = undefined;
+    this.#environment.notifier?.invalidateEntry(parent.nodeid, name);
+    this.#environment.telemetry.count('conflict');
+    await this.#put(file);
+    const message = `${theirs} was changed by another client; what was written here is saved as ${file.key}`;
+    this.#environment.telemetry.log.warn({ key: theirs, conflictCopy: file.key }, message);
+    throw new FsError('ESTALE', message, { cause });
+  }
+
+  #becomeConflictCopy(file: FileInode, parent: DirectoryInode, name: string): void {
+    const { options, clock } = this.#environment;
+    const time = new Date(clock.now()).toISOString().replace(/[-:]|\.\d+/g, '');
+    // Athena, Glue and Spark skip names that begin with an underscore.
+    const prefix = `_conflict.${options.hostname}.${time}.`;
+    let rest = name;
+    while (byteLength(prefix + rest) > NAME_MAX) rest = rest.slice(1);
+    let candidate = prefix + rest;
+    for (let i = 2; parent.children.has(candidate); i++) candidate = `${prefix}${i}.${rest}`;
+    this.#namespace.move(file, parent, candidate);
+    file.baseGone = true;
+    file.content?.renamed();
+    parent.changes.added(candidate);
+  }
+
+  #failed(file: FileInode, error: unknown): void {
+    file.saveError = error instanceof Error ? error : new Error(String(error));
+    file.failedSaves++;
+    const permanent = isStoreError(error, 'forbidden', 'too-large', 'invalid', 'archived', 'not-implemented');
+    this.#environment.telemetry.log.error(
+      { key: file.label, unsavedBytes: file.content?.unsavedBytes ?? 0 },
+      `not saved: ${file.saveError.message}${permanent ? '' : '; the bytes are kept and will be sent again'}`,
+    );
+    if (permanent || !file.unsaved || error instanceof FsError) return;
+    const wait = Math.min(LAST_RETRY, FIRST_RETRY * 2 ** Math.min(file.failedSaves - 1, 10));
+    this.#retries.set(
+      file,
+      this.#environment.clock.after(wait, () => {
+        this.#retries.delete(file);
+        this.#run(this.save(file));
+      }),
+    );
+  }
+
+  #cancelRetry(file: FileInode): void {
+    this.#retries.get(file)?.();
+    this.#retries.delete(file);
+  }
+
+  // --- metadata -------------------------------------------------------------------------------------------------------
+
+  /** Metadata of what is saved goes out in a moment, by itself. */
+  scheduleMetadata(inode: Inode, delay = METADATA_DELAY): void {
+    inode.metadataUnsaved = true;
+    if (this.#waiting.has(inode)) return;
+    this.#waiting.set(
+      inode,
+      this.#environment.clock.after(delay, () => this.#run(this.saveMetadata(inode))),
+    );
+  }
+
+  /** An implicit directory whose last object went stays, as on a disk: by a marker, if nobody removes it first. */
+  keepDirectory(directory: DirectoryInode): void {
+    if (directory === this.#namespace.root || !directory.parent) return;
+    directory.localOnly = true;
+    this.scheduleMetadata(directory, MARKER_DELAY);
+  }
+
+  /** Metadata that goes along with something else (a rename, a save), or is no longer wanted (an unlink). */
+  takeMetadata(inode: Inode): void {
+    this.#waiting.get(inode)?.();
+    this.#waiting.delete(inode);
+  }
+
+  /** Brings an inode's metadata to S3 now. Never fails for want of rights: that is logged and undone. */
+  async saveMetadata(inode: Inode): Promise<void> {
+    this.takeMetadata(inode);
+    if (!inode.metadataUnsaved) return;
+    await this.settled(inode);
+    await this.#metadataSlots.run(() =>
+      inode.lock.run(async () => {
+        if (!inode.metadataUnsaved) return;
+        if (inode instanceof DirectoryInode) await this.#putMarker(inode);
+        // Unsaved or open for writing: it goes with the save.
+        else if (!(inode instanceof FileInode && inode.content?.unsaved)) await this.#copyMetadata(inode);
+      }),
+    );
+    this.#namespace.release(inode);
+  }
+
+  async #copyMetadata(inode: FileInode | SpecialInode): Promise<void> {
+    const { store, blocks, clock, telemetry } = this.#environment;
+    const { stored } = inode;
+    if (!stored || (inode instanceof FileInode && inode.unlinked)) {
+      inode.metadataUnsaved = false;
+      return;
+    }
+    await this.learnDescription(inode);
+    const description = this.describe(inode);
+    if (sameMetadata(description, inode.description)) {
+      inode.metadataUnsaved = false;
+      return;
+    }
+    const { posix } = inode;
+    const at = clock.monotonic();
+    const { version } = stored;
+    try {
+      const written = await copyObject(store, version, version.key, description, { ifMatch: version.etag });
+      blocks.moved(stored, { key: version.key, etag: written.etag, size: version.size });
+      inode.description = description;
+      inode.lastModified = undefined;
+      inode.checkedAt = at;
+      this.#namespace.index.wrote(version.key, written.etag, version.size, description, at);
+      this.#namespace.saved(inode);
+      // Changed again meanwhile: once more.
+      if (inode.posix === posix) inode.metadataUnsaved = false;
+      else this.scheduleMetadata(inode);
+    } catch (error) {
+      inode.metadataUnsaved = false;
+      inode.checkedAt = Number.NEGATIVE_INFINITY;
+      inode.exact = false;
+      inode.description = undefined;
+      this.#namespace.index.delete(version.key);
+      const reason = error instanceof Error ? error.message : String(error);
+      telemetry.log.error({ key: version.key }, `mode, owner or times not saved: ${reason}`);
+      throw error;
+    }
+  }
+
+  async #putMarker(directory: DirectoryInode): Promise<void> {
+    const { store, clock, telemetry } = this.#environment;
+    if (directory !== this.#namespace.root && !directory.parent) {
+      directory.metadataUnsaved = false;
+      return;
+    }
+    const key = this.markerKey(directory);
+    const description = this.describe(directory);
+    const { posix } = directory;
+    const at = clock.monotonic();
+    try {
+      const written = await store.put(key, [], description, undefined);
+      this.marked(directory, key, written.etag, description, at);
+      if (directory.posix === posix) directory.metadataUnsaved = false;
+      else this.scheduleMetadata(directory);
+    } catch (error) {
+      directory.metadataUnsaved = false;
+      directory.localOnly = false;
+      directory.checkedAt = Number.NEGATIVE_INFINITY;
+      directory.exact = false;
+      const reason = error instanceof Error ? error.message : String(error);
+      telemetry.log.error({ key }, `mode, owner or times of a directory not saved: ${reason}`);
+      throw error;
+    }
+  }
+
+  /** The key of a directory's own object. s3fs keeps the root's metadata under the key `/`. */
+  markerKey(directory: DirectoryInode): string {
+    if (directory.markerKey !== undefined) return directory.markerKey;
+    return directory === this.#namespace.root && this.#environment.store.prefixBytes === 0 ? '/' : directory.key;
+  }
+
+  /** A directory's marker was written. */
+  marked(directory: DirectoryInode, key: string, etag: string, description: ObjectDescription, at: number): void {
+    directory.markerKey = key;
+    directory.markerEtag = etag;
+    directory.markerDescription = description;
+    directory.unmarked = false;
+    directory.localOnly = false;
+    directory.exact = true;
+    directory.checkedAt = at;
+    this.#namespace.index.wrote(key, etag, 0, description, at);
+  }
+
+  // --- waiting --------------------------------------------------------------------------------------------------------
+
+  /** Waits until no directory above is being renamed. */
+  async settled(inode: Inode): Promise<void> {
+    for (let above: Inode | undefined = inode; above; above = above.parent) {
+      if (above instanceof DirectoryInode && above.moving) {
+        await above.moving;
+        above = inode;
+      }
+    }
+  }
+
+  #run(work: Promise<void>): void {
+    const running = work.catch(() => {}).finally(() => void this.#running.delete(running));
+    this.#running.add(running);
+  }
+
+  /** Saves everything; returns what could not be saved. */
+  async drain(): Promise<Unsaved[]> {
+    const failed: Unsaved[] = [];
+    for (let round = 0; round < 3; round++) {
+      const inodes = [...this.#namespace.inodes()].filter(
+        inode => inode.metadataUnsaved || (inode instanceof FileInode && (inode.unsaved || inode.saving)),
+      );
+      failed.length = 0;
+      if (inodes.length === 0) break;
+      await forEachLimit(inodes, PARALLEL_SAVES, async inode => {
+        try {
+          if (inode instanceof FileInode && (inode.content?.unsaved || inode.saving)) await this.save(inode);
+          await this.saveMetadata(inode);
+        } catch (error) {
+          // A conflict copy was saved: nothing is left.
+          if (inode instanceof FileInode && inode.unsaved) failed.push({ inode, key: inode.label, error });
+        }
+      });
+    }
+    await Promise.all(this.#running);
+    for (const cancel of this.#retries.values()) cancel();
+    return failed;
+  }
+}
+
+function sameMetadata(a: ObjectDescription, b: ObjectDescription | undefined): boolean {
+  if (!b) return false;
+  const names = Object.keys(a.metadata);
+  return names.length === Object.keys(b.metadata).length && names.every(name => a.metadata[name] === b.metadata[name]);
+}
