@@ -25,6 +25,16 @@ const ECONNABORTED = 103;
 /** "Until nothing is left" starves sockets and timers under a load of cache hits: their turn comes after so many requests. */
 const REQUESTS_PER_TURN = 64;
 
+/**
+ * How long, in ms, the next request is looked for again and again before a thread is parked for it. A program that reads
+ * in small steps sends its next request some microseconds after the answer; by way of the pool, two sleeping threads have
+ * to wake up for it (one reader of 4 KiB from memory: 95 thousand reads a second instead of 10).
+ */
+const SPIN_TIME = 0.05;
+
+/** Parks without looking again after looking was in vain: doubles up to this. */
+const MOST_SKIPPED = 8;
+
 /** Up to here copying behind the header (200 ns) is cheaper than a gathering write with addresses looked up. */
 const COPY_LIMIT = 16 * 1024;
 
@@ -74,7 +84,29 @@ export interface Device {
   readonly parkedChannel: number;
 }
 
-export type RequestHandler = (buffer: RequestBuffer, channel: number) => void;
+/** Returns whether the request has been answered (or needs no answer) when it returns. */
+export type RequestHandler = (buffer: RequestBuffer, channel: number) => boolean;
+
+/** Decides whether to look again: as long as it pays, and seldom when it does not, so that a slow load costs no CPU. */
+class Spin {
+  #skip = 0;
+  #penalty = 0;
+
+  worthwhile(): boolean {
+    if (this.#skip === 0) return true;
+    this.#skip--;
+    return false;
+  }
+
+  paid(): void {
+    this.#penalty = 0;
+  }
+
+  failed(): void {
+    this.#penalty = Math.min(this.#penalty === 0 ? 1 : this.#penalty * 2, MOST_SKIPPED);
+    this.#skip = this.#penalty;
+  }
+}
 
 export class FuseDevice implements Device {
   readonly reply = new ReplyWriter(REPLY_CAPACITY);
@@ -89,7 +121,8 @@ export class FuseDevice implements Device {
   #current: RequestBuffer;
   readonly #idle: RequestBuffer[] = [];
   #pinned = 0;
-  #handler: RequestHandler = () => {};
+  readonly #spin = new Spin();
+  #handler: RequestHandler = () => true;
   #ended = false;
   #resolveEnded!: (end: SessionEnd) => void;
   #notifying: Promise<void> = Promise.resolve();
@@ -222,38 +255,58 @@ export class FuseDevice implements Device {
       if (!this.#ended) this.#park();
       return;
     }
-    this.#deliver(length, this.#fd);
+    const answered = this.#deliver(length, this.#fd);
     if (this.#drained < 0) this.#park();
-    else this.#drain();
+    else this.#drainAfter(answered);
   };
 
-  readonly #drain = (): void => {
+  readonly #drain = (): void => this.#drainAfter(false);
+
+  /** Reads and delivers what has come; `answered`: the request just delivered has its answer. */
+  #drainAfter(answered: boolean): void {
     const libc = this.#libc!;
-    for (let i = 0; i < REQUESTS_PER_TURN; i++) {
+    let last = answered;
+    let idleSince = 0;
+    for (let requests = 0; requests < REQUESTS_PER_TURN; ) {
       const length = libc.read(this.#drained, this.#current.address, REQUEST_CAPACITY);
       if (length >= 0) {
-        this.#deliver(length, this.#drained);
+        if (idleSince > 0) this.#spin.paid();
+        idleSince = 0;
+        last = this.#deliver(length, this.#drained);
+        requests++;
         continue;
       }
       const errno = libc.errno();
-      if (errno === ERRNO.EAGAIN) {
-        this.#park();
-        return;
+      if (errno !== ERRNO.EAGAIN) {
+        this.#readFailed(errno);
+        if (this.#ended) return;
+        requests++;
+        continue;
       }
-      this.#readFailed(errno);
-      if (this.#ended) return;
+      if (idleSince === 0) {
+        // An answer that is still to come needs the loop's turn more than the next request does.
+        if (last && this.#spin.worthwhile()) {
+          idleSince = performance.now();
+          continue;
+        }
+      } else if (performance.now() - idleSince < SPIN_TIME) continue;
+      else this.#spin.failed();
+      this.#park();
+      return;
     }
     setImmediate(this.#drain);
-  };
+  }
 
-  #deliver(length: number, channel: number): void {
+  /** Returns whether the request has been answered. */
+  #deliver(length: number, channel: number): boolean {
     const buffer = this.#current;
     if (!buffer.begin(length)) {
       this.#log.error({ length }, 'the kernel sent a request without a valid header; it cannot be answered');
-      return;
+      return true;
     }
-    this.#handler(buffer, channel);
+    const answered = this.#handler(buffer, channel);
     if (buffer.pinned) this.#current = this.#idle.pop() ?? this.#newBuffer();
+    return answered;
   }
 
   #readFailed(errno: number): void {

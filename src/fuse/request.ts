@@ -21,6 +21,8 @@ export class Request implements RequestContext, Unique {
   buffer: RequestBuffer | undefined = undefined;
   /** Where its directory entries are collected. */
   directory: DirectoryWriter | undefined = undefined;
+  /** Its operation answered by a promise. */
+  waiting = false;
   #abort: AbortController | undefined = undefined;
   #interrupted = false;
 

@@ -70,8 +70,8 @@ export class Session implements Exchange {
     return this.#pending.size;
   }
 
-  /** Handles the request in `buffer`, read from `channel`. Never throws. */
-  handle(buffer: RequestBuffer, channel: number): void {
+  /** Handles the request in `buffer`, read from `channel`; returns whether it is answered. Never throws. */
+  handle(buffer: RequestBuffer, channel: number): boolean {
     const request = new Request(buffer, channel);
     this.#handling = buffer;
     try {
@@ -82,6 +82,7 @@ export class Session implements Exchange {
     } catch (error) {
       this.#settle(request, error);
     }
+    return !request.waiting;
   }
 
   /** The connection has ended: nobody waits for an answer any more. */
@@ -96,6 +97,7 @@ export class Session implements Exchange {
       if (request.directory !== undefined) this.#finish(request);
       return;
     }
+    request.waiting = true;
     this.#pending.set(request.id, request);
     result.then(
       value => {
