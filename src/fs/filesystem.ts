@@ -35,7 +35,7 @@ import { OpenFiles } from './open-files.ts';
 import { Orphans } from './orphans.ts';
 import { compareTimes, decodePosix, type FullPosix } from './posix.ts';
 import { Renamer } from './rename.ts';
-import { Saver, type Unsaved } from './saver.ts';
+import { Saver } from './saver.ts';
 import { WalkAhead } from './walk-ahead.ts';
 import { ACL_ACCESS, inheritAcl, withModeInAcl, withoutXattr, withXattr } from './xattrs.ts';
 
@@ -457,21 +457,21 @@ export class S3FileSystem implements FileSystemOps {
     if (!this.#environment.options.readOnly) void this.#orphans.sweep();
   }
 
-  /** Saves everything that S3 does not have; returns what could not be saved, still readable through `Unsaved.inode`. */
-  drain(): Promise<Unsaved[]> {
-    return this.#saver.drain();
+  /** Saves everything that S3 does not have. Resolves also if some of it could not be saved: see `unsaved`. */
+  async drain(): Promise<void> {
+    await this.#saver.drain();
   }
 
-  /** How much would be lost if the process died now. */
-  unsaved(): { files: number; bytes: number } {
-    let files = 0;
+  /** What would be lost if the process died now: bytes, and the paths below the mount point. */
+  unsaved(): { bytes: number; names: readonly string[] } {
+    const names: string[] = [];
     let bytes = 0;
     for (const inode of this.namespace.inodes()) {
-      if (!(inode instanceof FileInode) || !inode.unsaved) continue;
-      files++;
-      bytes += inode.content?.unsavedBytes ?? 0;
+      if (!(inode instanceof FileInode) || !inode.content?.unsaved || inode.unlinked) continue;
+      names.push(inode.label);
+      bytes += inode.content.unsavedBytes;
     }
-    return { files, bytes };
+    return { bytes, names };
   }
 
   async destroy(): Promise<void> {

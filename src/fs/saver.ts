@@ -28,16 +28,11 @@ const MARKER_DELAY = 1000;
 const PARALLEL_METADATA = 32;
 /** Saves at once while draining. */
 const PARALLEL_SAVES = 16;
+/** How often a drain looks for what is left. */
+const DRAIN_ROUNDS = 3;
 /** Backoff of a failed save, in ms: doubled from the first to the last. */
 const FIRST_RETRY = 1000;
 const LAST_RETRY = 60_000;
-
-/** What could not be saved, for whoever ends the mount. */
-export interface Unsaved {
-  readonly inode: FileInode;
-  readonly key: string;
-  readonly error: unknown;
-}
 
 export class Saver {
   readonly #environment: Environment;
@@ -410,28 +405,25 @@ export class Saver {
     this.#running.add(running);
   }
 
-  /** Saves everything; returns what could not be saved. */
-  async drain(): Promise<Unsaved[]> {
-    const failed: Unsaved[] = [];
-    for (let round = 0; round < 3; round++) {
+  /** Saves everything that can be saved; what cannot stays and was logged. */
+  async drain(): Promise<void> {
+    // A conflict copy or a change during the drain makes more to do; what fails twice would fail again.
+    for (let round = 0; round < DRAIN_ROUNDS; round++) {
       const inodes = [...this.#namespace.inodes()].filter(
         inode => inode.metadataUnsaved || (inode instanceof FileInode && (inode.unsaved || inode.saving)),
       );
-      failed.length = 0;
       if (inodes.length === 0) break;
       await forEachLimit(inodes, PARALLEL_SAVES, async inode => {
         try {
           if (inode instanceof FileInode && (inode.content?.unsaved || inode.saving)) await this.save(inode);
           await this.saveMetadata(inode);
-        } catch (error) {
-          // A conflict copy was saved: nothing is left.
-          if (inode instanceof FileInode && inode.unsaved) failed.push({ inode, key: inode.label, error });
+        } catch {
+          // Logged where it failed; `unsaved` tells what is left.
         }
       });
     }
     await Promise.all(this.#running);
     for (const cancel of this.#retries.values()) cancel();
-    return failed;
   }
 }
 

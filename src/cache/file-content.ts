@@ -1,0 +1,363 @@
+/**
+ * The bytes of one inode: the stored content of its base version, with what has been written since over it.
+ *
+ * 1. All handles of an inode share one `FileContent`, so what one program writes the next one reads, saved or not.
+ * 2. Writes take memory first and may wait for it; then they happen at once, in one turn. After a wait everything may have
+ *    changed, so nothing decided before it is used after it.
+ * 3. One save at a time. It stores a capture of one moment; reads and writes go on meanwhile. When it has succeeded the
+ *    base changes in the same turn in which the saved bytes stop being unsaved: no read finds old bytes in between.
+ * 4. Unsaved bytes are given up by nobody but `discard`, `reset` and `truncate`, whatever the store or the disk says.
+ */
+import type { Clock } from '../concurrency.ts';
+import { Mutex } from '../concurrency.ts';
+import { FsError, isStoreError } from '../errors.ts';
+import type { Awaitable, ReadReply } from '../fuse/ops.ts';
+import type { ObjectDescription, ObjectStore, Written } from '../s3/store.ts';
+import type { Telemetry } from '../telemetry.ts';
+import type { BlockCache } from './block-cache.ts';
+import type { BlockPool } from './block-pool.ts';
+import type { Budget } from './budget.ts';
+import { commitBlocks } from './commit.ts';
+import { Overlay } from './overlay.ts';
+import { readOverlay } from './overlay-read.ts';
+import type { ReadCursor } from './read-plan.ts';
+import { Spiller } from './spiller.ts';
+import type { Spool } from './spool.ts';
+import { BLOCK_SIZE, type StoredContent } from './stored-content.ts';
+import { FileUpload, type SaveTarget } from './upload.ts';
+import { UPLOAD_SIZES, type UploadSizes } from './upload-plan.ts';
+
+export type { SaveTarget } from './upload.ts';
+
+/** What all files of a mount share. */
+export interface ContentEnvironment {
+  readonly store: ObjectStore;
+  readonly blocks: BlockCache;
+  readonly budget: Budget;
+  readonly pool: BlockPool;
+  readonly spool: Spool;
+  readonly telemetry: Telemetry;
+  readonly clock: Clock;
+  /** Default: `UPLOAD_SIZES`. */
+  readonly sizes?: UploadSizes;
+}
+
+export interface Saved {
+  readonly written: Written;
+  /** What was really stored with it: of a multipart upload, what `describe` said when it began. */
+  readonly description: ObjectDescription;
+  /** The new base. Its version's key is the one that was written to. */
+  readonly content: StoredContent;
+}
+
+const EMPTY: ReadReply = { slices: [] };
+
+/** Of a copy through memory: what one read fetches. */
+const COPY_STEP = 1024 * 1024;
+
+export class FileContent {
+  readonly #environment: ContentEnvironment;
+  readonly #overlay: Overlay;
+  readonly #upload: FileUpload;
+  readonly #spiller: Spiller;
+  readonly #saves = new Mutex();
+  #stored: StoredContent | undefined;
+  /** `overlay.generation` of what is stored. */
+  #savedGeneration = 0;
+  #isLocal = false;
+  /** Ends the save in progress. */
+  #stop = new AbortController();
+
+  constructor(environment: ContentEnvironment, stored: StoredContent | undefined, target: () => SaveTarget) {
+    const { memory } = environment.spool;
+    this.#environment = environment;
+    this.#stored = stored;
+    this.#overlay = new Overlay(memory, stored?.size ?? 0);
+    const { store, blocks, telemetry, clock, sizes = UPLOAD_SIZES } = environment;
+    this.#upload = new FileUpload({ store, blocks, memory, telemetry, clock, sizes }, this.#overlay, target);
+    this.#spiller = new Spiller(environment.spool, this.#overlay, this.#upload);
+  }
+
+  /** In bytes, with what is unsaved. */
+  get size(): number {
+    return this.#overlay.size;
+  }
+
+  /** The base: what S3 has, beneath what is unsaved. */
+  get stored(): StoredContent | undefined {
+    return this.#stored;
+  }
+
+  /** Anything that S3 does not have; so also a new file without a byte. */
+  get unsaved(): boolean {
+    return this.#stored === undefined || this.#overlay.generation !== this.#savedGeneration;
+  }
+
+  /** Bytes written and not yet saved. */
+  get unsavedBytes(): number {
+    return this.#overlay.blocks.bytes + this.#overlay.spooled.bytes;
+  }
+
+  /** Bytes that are not holes, for st_blocks. */
+  get allocatedBytes(): number {
+    return this.#overlay.allocatedBytes;
+  }
+
+  get saving(): boolean {
+    return this.#saves.locked;
+  }
+
+  /**
+   * Up to `length` bytes at `offset`, less at the end of the file. Rejects with the StoreError of reading the base, kind
+   * `aborted` when `signal` aborts.
+   */
+  read(offset: number, length: number, cursor?: ReadCursor, signal?: AbortSignal): Awaitable<ReadReply> {
+    const end = Math.min(offset + length, this.#overlay.size);
+    if (offset >= end) return EMPTY;
+    const stored = this.#stored;
+    const { blocks, spool } = this.#environment;
+    const reply =
+      stored && this.#overlay.isStored(offset, end)
+        ? blocks.read(stored, offset, end - offset, cursor, signal)
+        : readOverlay(this.#overlay, stored, offset, end, { blocks, memory: spool.memory, cursor, signal });
+    if (!(reply instanceof Promise)) return reply;
+    return reply.catch((error: unknown) => {
+      // A save of our own has replaced the object under this read.
+      if (this.#stored !== stored && isStoreError(error, 'precondition-failed', 'not-found')) {
+        return this.read(offset, length, cursor, signal);
+      }
+      throw error;
+    });
+  }
+
+  /**
+   * Writes all of `data` at `offset`; a hole before it is zeros. Waits where memory is short. `data` may be used again
+   * when it settles.
+   * @throws {FsError} EFBIG; ENOSPC where neither memory nor the spool has room. {StoreError} `aborted`.
+   */
+  write(offset: number, data: Uint8Array, signal?: AbortSignal): Awaitable<void> {
+    this.#checkSize(offset + data.length);
+    if (data.length === 0) return;
+    const { memory } = this.#environment.spool;
+    const cost = this.#overlay.blocks.cost(offset, data.length);
+    if (!memory.tryAdmit(cost)) return this.#writeWaiting(offset, data, signal);
+    memory.letGo(cost - this.#put(offset, data));
+  }
+
+  /** Writes at the end, wherever that is when the bytes go in. Returns the offset that they got. */
+  append(data: Uint8Array, signal?: AbortSignal): Awaitable<number> {
+    const offset = this.#overlay.size;
+    this.#checkSize(offset + data.length);
+    if (data.length === 0) return offset;
+    const { memory } = this.#environment.spool;
+    const cost = this.#overlay.blocks.cost(offset, data.length);
+    if (!memory.tryAdmit(cost)) return this.#appendWaiting(data, signal);
+    memory.letGo(cost - this.#put(offset, data));
+    return offset;
+  }
+
+  /** @throws {FsError} EFBIG. */
+  truncate(size: number): Awaitable<void> {
+    this.#checkSize(size);
+    if (size === this.#overlay.size) return;
+    this.#upload.touched(Math.min(size, this.#overlay.size), Number.POSITIVE_INFINITY);
+    this.#overlay.truncate(size);
+  }
+
+  /** O_TRUNC: nothing is left, and that is unsaved even if there was nothing before. The base stays for the condition. */
+  reset(): void {
+    this.#upload.touched(0, Number.POSITIVE_INFINITY);
+    this.#overlay.truncate(0);
+  }
+
+  /** Makes `length` bytes at `offset` zeros, as far as the file reaches. */
+  zero(offset: number, length: number): Awaitable<void> {
+    const end = Math.min(offset + length, this.#overlay.size);
+    if (offset >= end) return;
+    this.#upload.touched(offset, end);
+    this.#overlay.clear(offset, end);
+  }
+
+  /** The next offset from `offset` on with data, or in a hole (the end of the file is one); undefined: ENXIO. */
+  seek(offset: number, what: 'data' | 'hole'): number | undefined {
+    const size = this.#overlay.size;
+    if (offset < 0 || offset >= size) return undefined;
+    const data = this.#overlay.data();
+    if (data.has(offset) === (what === 'data')) return offset;
+    const next = Math.min(data.nextEdge(offset), size);
+    return what === 'data' && next >= size ? undefined : next;
+  }
+
+  /**
+   * Copies up to `length` bytes of `from` (which may be this file, if the ranges do not overlap). Returns how many it
+   * copied: fewer at the end of `from`, or when interrupted after the first.
+   */
+  async copyRange(
+    from: FileContent,
+    fromOffset: number,
+    offset: number,
+    length: number,
+    signal?: AbortSignal,
+  ): Promise<number> {
+    const { memory } = this.#environment.spool;
+    const most = Math.max(BLOCK_SIZE, Math.min(COPY_STEP, Math.floor(memory.limit / 4)));
+    let copied = 0;
+    while (copied < length) {
+      const step = Math.min(most, length - copied, from.size - fromOffset - copied);
+      if (step <= 0) break;
+      this.#checkSize(offset + copied + step);
+      const admitted = this.#overlay.blocks.worstCost(offset + copied, step);
+      try {
+        await memory.admit(admitted, signal);
+      } catch (error) {
+        if (copied > 0) return copied;
+        throw error;
+      }
+      let used = 0;
+      try {
+        const reply = await from.read(fromOffset + copied, step, undefined, signal);
+        let at = offset + copied;
+        try {
+          for (const slice of reply.slices) {
+            used += this.#put(at, slice);
+            at += slice.length;
+          }
+        } finally {
+          reply.release?.();
+        }
+        if (at === offset + copied) break;
+        copied = at - offset;
+      } catch (error) {
+        if (copied > 0) return copied;
+        throw error;
+      } finally {
+        memory.settle(admitted - used);
+      }
+    }
+    return copied;
+  }
+
+  /**
+   * Stores what is unsaved; undefined if nothing was. Writes go on meanwhile and are left for the next save. When it fails
+   * everything stays as it was, and another save may succeed.
+   * @throws {StoreError} as the store said, `aborted` when `signal` aborts.
+   */
+  save(signal?: AbortSignal): Promise<Saved | undefined> {
+    if (!this.unsaved && !this.#saves.locked) return Promise.resolve(undefined);
+    return this.#saves.run(() => this.#saveNow(signal));
+  }
+
+  /** Another base; only while nothing is unsaved and no save is under way. */
+  replaceStored(content: StoredContent | undefined): void {
+    if (this.#saves.locked || (this.#stored !== undefined && this.unsaved)) {
+      throw new Error('the base of a file must not be replaced under unsaved bytes');
+    }
+    this.#upload.giveUp();
+    this.#overlay.reset(content?.size ?? 0);
+    this.#stored = content;
+    this.#savedGeneration = this.#overlay.generation;
+  }
+
+  /** The target has another key: parts sent for the old one are of no use. */
+  renamed(): void {
+    this.#upload.giveUp();
+  }
+
+  /** The file has lost its name while open: what is written from now on is for its handles only, and is never sent. */
+  keepLocal(): void {
+    this.#isLocal = true;
+    this.#upload.giveUp();
+  }
+
+  /** Gives up all that is unsaved, and the save in progress. Resolves when nothing is under way any more. */
+  async discard(): Promise<void> {
+    const stop = this.#stop;
+    this.#stop = new AbortController();
+    stop.abort();
+    this.#forget();
+    await this.#saves.run(async () => {
+      this.#forget();
+      await this.#upload.settled();
+    });
+  }
+
+  #forget(): void {
+    this.#upload.giveUp();
+    this.#overlay.reset(this.#stored?.size ?? 0);
+    this.#savedGeneration = this.#overlay.generation;
+    this.#spiller.unregister();
+  }
+
+  #checkSize(size: number): void {
+    const { maxObjectSize } = this.#environment.store.limits;
+    if (size > maxObjectSize) {
+      throw new FsError('EFBIG', `a file of ${size} bytes is larger than S3 takes (${maxObjectSize} bytes)`);
+    }
+  }
+
+  /** Copies `data` in; its memory has been admitted. Returns how much of that it used. */
+  #put(offset: number, data: Uint8Array): number {
+    const end = offset + data.length;
+    this.#upload.touched(offset, end);
+    const used = this.#overlay.write(offset, data);
+    this.#spiller.register();
+    if (!this.#isLocal) this.#upload.wrote(offset, end);
+    return used;
+  }
+
+  async #writeWaiting(offset: number, data: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
+    const { memory } = this.#environment.spool;
+    // One piece where it fits: another program must not see half of a write for longer than it has to.
+    const most = Math.max(BLOCK_SIZE, Math.floor(memory.limit / 2 / BLOCK_SIZE - 1) * BLOCK_SIZE);
+    for (let done = 0; done < data.length; ) {
+      const piece = data.subarray(done, done + most);
+      const admitted = this.#overlay.blocks.worstCost(offset + done, piece.length);
+      await memory.admit(admitted, signal);
+      memory.settle(admitted - this.#put(offset + done, piece));
+      done += piece.length;
+    }
+  }
+
+  async #appendWaiting(data: Uint8Array, signal: AbortSignal | undefined): Promise<number> {
+    const { memory } = this.#environment.spool;
+    // Wherever the end will be: one block more than the length alone needs.
+    const admitted = this.#overlay.blocks.worstCost(BLOCK_SIZE - 1, data.length);
+    await memory.admit(admitted, signal);
+    let used = 0;
+    try {
+      const offset = this.#overlay.size;
+      this.#checkSize(offset + data.length);
+      used = this.#put(offset, data);
+      return offset;
+    } finally {
+      memory.settle(admitted - used);
+    }
+  }
+
+  async #saveNow(signal: AbortSignal | undefined): Promise<Saved | undefined> {
+    if (!this.unsaved) return undefined;
+    const { blocks, spool } = this.#environment;
+    const stop = this.#stop.signal;
+    const signals = signal ? AbortSignal.any([signal, stop]) : stop;
+    const base = this.#stored;
+    const capture = this.#overlay.beginSave();
+    spool.memory.began();
+    let committed = false;
+    try {
+      const { key, written, description } = await this.#upload.save(capture, base, signals);
+      const content = blocks.contentOf({ key, etag: written.etag, size: capture.size });
+      // All in one turn, so that no read sees one without the other.
+      commitBlocks(capture, base, content, { blocks, memory: spool.memory }, () => this.#overlay.commitSave());
+      this.#stored = content;
+      this.#savedGeneration = capture.generation;
+      committed = true;
+      if (this.#overlay.blocks.count === 0) this.#spiller.unregister();
+      return { written, description, content };
+    } finally {
+      if (!committed) this.#overlay.abandonSave();
+      capture.release();
+      spool.memory.ended();
+      if (committed) this.#upload.committed();
+    }
+  }
+}
