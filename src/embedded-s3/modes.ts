@@ -1,0 +1,23 @@
+/** How other stores differ from S3, one switch each: what a client must find out and live with. */
+export interface Modes {
+  /** Conditions on PUT and Copy are ignored; `refuse`: answered 501. */
+  readonly noConditionalPut?: boolean | 'refuse';
+  /** The same for CompleteMultipartUpload. */
+  readonly noConditionalComplete?: boolean | 'refuse';
+  /** `If-Match` on DELETE is ignored. */
+  readonly noConditionalDelete?: boolean;
+  /** Conditions must spell the ETag without quotes (Ceph RGW 16): with them it never matches. */
+  readonly unquotedEtags?: boolean;
+  /** Listings come in no order and know no start-after (S3 directory buckets). */
+  readonly unorderedListing?: boolean;
+  /** DeleteObjects is answered 501. */
+  readonly noDeleteObjects?: boolean;
+  /** `encoding-type=url` is ignored. */
+  readonly noEncodingType?: boolean;
+  /** New buckets keep versions. */
+  readonly versioning?: boolean;
+  /** Objects are encrypted by KMS unless told otherwise: their ETag is no MD5. */
+  readonly kms?: boolean;
+  /** Completing a completed upload again succeeds, as S3 does for a while; otherwise NoSuchUpload. */
+  readonly repeatableComplete?: boolean;
+}
