@@ -346,6 +346,13 @@ export class FileContent {
     try {
       const { key, written, description } = await this.#upload.save(capture, base, signals);
       const content = blocks.contentOf({ key, etag: written.etag, size: capture.size });
+      if (stop.aborted) {
+        // Discarded, but the store was faster: the base is what it has.
+        this.#overlay.reset(content.size);
+        this.#stored = content;
+        this.#savedGeneration = this.#overlay.generation;
+        return { written, description, content };
+      }
       // All in one turn, so that no read sees one without the other.
       commitBlocks(capture, base, content, { blocks, memory: spool.memory }, () => this.#overlay.commitSave());
       this.#stored = content;

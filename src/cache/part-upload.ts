@@ -1,0 +1,127 @@
+/**
+ * One multipart upload in progress, and what is known of its parts.
+ *
+ * 1. A part is right as long as nothing in its range is touched. It is `live` while it holds what the file holds now, and
+ *    `captured` while it holds what the save in progress is to store.
+ * 2. A part that is sent again must not overtake the first one on its way: it waits until that has settled.
+ * 3. The description is fixed when the upload begins; who completes it must know what was stored.
+ */
+import type { ObjectDescription, ObjectStore, Upload, UploadedPart, WriteCondition, Written } from '../s3/store.ts';
+import type { SentRange } from './upload-plan.ts';
+
+export interface SentPart extends SentRange {
+  /** Settles when the store has it, or will not have it. */
+  readonly done: Promise<UploadedPart>;
+  arrived: boolean;
+  failed: boolean;
+  live: boolean;
+  captured: boolean;
+}
+
+export class PartUpload {
+  readonly key: string;
+  readonly description: ObjectDescription;
+  readonly #upload: Promise<Upload>;
+  readonly #stop = new AbortController();
+  /** By offset; no two overlap. */
+  #parts: SentPart[] = [];
+  readonly #lastOf = new Map<number, Promise<unknown>>();
+  /** The upload could not begin. */
+  broken = false;
+
+  constructor(store: ObjectStore, key: string, description: ObjectDescription) {
+    this.key = key;
+    this.description = description;
+    this.#upload = store.beginUpload(key, description, { signal: this.#stop.signal });
+    this.#upload.catch(() => {
+      this.broken = true;
+    });
+  }
+
+  get stopped(): boolean {
+    return this.#stop.signal.aborted;
+  }
+
+  get parts(): readonly SentPart[] {
+    return this.#parts;
+  }
+
+  /** Begins to send a part; the bytes are asked for when its turn has come. */
+  send(
+    range: SentRange,
+    task: (upload: Upload, signal: AbortSignal) => Promise<UploadedPart>,
+    marks: { readonly live: boolean; readonly captured: boolean },
+    signal?: AbortSignal,
+  ): SentPart {
+    const end = range.offset + range.size;
+    this.#parts = this.#parts.filter(
+      part => part.number !== range.number && (part.offset >= end || part.offset + part.size <= range.offset),
+    );
+    const before = this.#lastOf.get(range.number);
+    const signals = signal ? AbortSignal.any([signal, this.#stop.signal]) : this.#stop.signal;
+    const done = (async () => {
+      const upload = await this.#upload;
+      await before?.catch(() => {});
+      return task(upload, signals);
+    })();
+    const part: SentPart = { ...range, done, arrived: false, failed: false, ...marks };
+    done.then(
+      () => {
+        part.arrived = true;
+      },
+      () => {
+        part.failed = true;
+        this.#parts = this.#parts.filter(other => other !== part);
+      },
+    );
+    this.#lastOf.set(range.number, done);
+    const place = this.#parts.findIndex(other => other.offset > range.offset);
+    this.#parts.splice(place < 0 ? this.#parts.length : place, 0, part);
+    return part;
+  }
+
+  /** What lies in `start` … `end` is no longer what was sent. */
+  touch(start: number, end: number): void {
+    const parts = this.#parts;
+    // Most writes lie beyond all that was sent.
+    if (parts.length === 0 || start >= parts.at(-1)!.offset + parts.at(-1)!.size) return;
+    for (let i = this.#firstAfter(start); i < parts.length && parts[i]!.offset < end; i++) parts[i]!.live = false;
+  }
+
+  /** True if a part that the store has holds all of `start` … `end`, as it is now. */
+  holds(start: number, end: number): boolean {
+    const part = this.#parts[this.#firstAfter(start)];
+    return part?.live === true && part.arrived && part.offset <= start && part.offset + part.size >= end;
+  }
+
+  /** The first part that ends after `offset`. */
+  #firstAfter(offset: number): number {
+    let low = 0;
+    let high = this.#parts.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#parts[middle]!.offset + this.#parts[middle]!.size <= offset) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  async complete(
+    parts: readonly UploadedPart[],
+    condition: WriteCondition | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<Written> {
+    const upload = await this.#upload;
+    return upload.complete(parts, condition, {
+      signal: signal ? AbortSignal.any([signal, this.#stop.signal]) : this.#stop.signal,
+    });
+  }
+
+  /** Gives the upload up: ends what is being sent, then tells the store. Never rejects. */
+  async abort(): Promise<void> {
+    this.#stop.abort();
+    await Promise.allSettled(this.#lastOf.values());
+    // A part that arrives after the abort would stay in the bucket, unseen and paid for.
+    await this.#upload.then(upload => upload.abort()).catch(() => {});
+  }
+}

@@ -1,0 +1,272 @@
+/**
+ * Unsaved bytes in memory: how many there may be over all files, who must wait, and who moves some to disk.
+ *
+ * 1. Unsaved bytes cannot be thrown away under pressure as cached blocks can. So they get a share of the budget, and a
+ *    writer beyond it waits until some have been saved or spooled: the rest of the budget always suffices for a save.
+ * 2. Waiting must end. Where nothing can be spooled and nothing is being sent, nothing will ever be freed: then those who
+ *    wait get ENOSPC, at write(2) and never at close(2).
+ * 3. Memory is admitted before it is used, so that several writers together cannot overrun the share.
+ */
+import { FsError, StoreError } from '../errors.ts';
+import { BlockPool } from './block-pool.ts';
+import { Budget } from './budget.ts';
+
+/** A buffer of unsaved bytes with those who hold it. While `frozen` > 0 somebody is sending it: it must not change. */
+export class HeldBuffer {
+  readonly bytes: Uint8Array;
+  /** Bytes that it counts in the budget. */
+  readonly cost: number;
+  refs = 1;
+  frozen = 0;
+
+  constructor(bytes: Uint8Array, cost: number) {
+    this.bytes = bytes;
+    this.cost = cost;
+  }
+}
+
+/** Whoever has unsaved bytes in memory and can move them to disk. */
+export interface Spillable {
+  /** Unsaved bytes in memory. */
+  readonly heldBytes: number;
+  /** How many of them a spill could free. */
+  readonly spillableBytes: number;
+  /** Moves about `bytes` to disk; returns how many it moved. Rejects where the disk takes none. */
+  spill(bytes: number): Promise<number>;
+}
+
+interface Waiter {
+  readonly bytes: number;
+  readonly signal: AbortSignal | undefined;
+  resolve(): void;
+  reject(error: unknown): void;
+}
+
+/** Half of the budget: the other half serves reads, what is read to be sent, and what is in flight. */
+const SHARE_OF_BUDGET = 0.5;
+/** Spilling starts before writers have to wait, and stops well below, so that it does not start for every block. */
+const SPILL_ABOVE = 0.75;
+const SPILL_DOWN_TO = 0.5;
+/** Bytes of one spill: large enough for the disk, small enough to free memory soon. */
+const SPILL_STEP = 4 * 1024 * 1024;
+
+export class UnsavedMemory {
+  readonly budget: Budget;
+  readonly pool: BlockPool;
+  /** Bytes of memory that unsaved bytes may take, over all files. */
+  readonly limit: number;
+  /**
+   * What is read back to be sent may take a quarter of the budget, and each part asks for all of its own at once: parts
+   * that each hold half of what they need would wait for each other for ever.
+   */
+  readonly assembly: Budget;
+  /** Bytes kept free for those who save, whenever a writer asks for memory. */
+  readonly #reserve: number;
+  readonly #holders = new Set<Spillable>();
+  readonly #waiters: Waiter[] = [];
+  #held = 0;
+  #busy = 0;
+  #relieving = false;
+  #again = false;
+
+  constructor(budget: Budget, pool: BlockPool, share = SHARE_OF_BUDGET) {
+    this.budget = budget;
+    this.pool = pool;
+    this.limit = Math.floor(budget.total * share);
+    this.#reserve = Math.floor(budget.total / 8);
+    this.assembly = new Budget(Math.floor(budget.total / 4));
+  }
+
+  /** Bytes admitted and not let go. */
+  get held(): number {
+    return this.#held;
+  }
+
+  /** What a buffer for `bytes` counts in the budget. */
+  costOf(bytes: number): number {
+    return BlockPool.sizeOf(bytes);
+  }
+
+  register(holder: Spillable): void {
+    this.#holders.add(holder);
+  }
+
+  unregister(holder: Spillable): void {
+    this.#holders.delete(holder);
+  }
+
+  /** Takes `bytes` of the share and of the budget, if nobody waits and both have room. */
+  tryAdmit(bytes: number): boolean {
+    if (bytes === 0) return true;
+    if (this.#waiters.length > 0 || this.#held + bytes > this.limit) return false;
+    if (!this.budget.tryAcquire(bytes, this.#reserve)) return false;
+    this.#held += bytes;
+    if (this.#held > this.limit * SPILL_ABOVE) this.#relieve();
+    return true;
+  }
+
+  /**
+   * The same, waiting in order of arrival. More than the whole share is admitted once nothing else is held. Whoever was
+   * admitted so calls `settle` when the bytes are in use: until then others do not take it that nothing will be freed.
+   * @throws {FsError} ENOSPC where nothing could ever free the memory; {StoreError} `aborted`.
+   */
+  async admit(bytes: number, signal?: AbortSignal): Promise<void> {
+    if (this.tryAdmit(bytes)) {
+      this.#busy++;
+      return;
+    }
+    if (signal?.aborted) throw interrupted();
+    if (this.#waiters.length === 0 && this.#fits(bytes)) this.#held += bytes;
+    else await this.#wait(bytes, signal);
+    this.#busy++;
+    try {
+      await this.budget.acquire(bytes, Math.min(this.#reserve, Math.max(0, this.budget.total - bytes)), signal);
+    } catch (error) {
+      this.#held -= bytes;
+      this.ended();
+      throw error;
+    }
+  }
+
+  /** Ends an `admit`: `unused` of its bytes go back. */
+  settle(unused: number): void {
+    this.letGo(unused);
+    this.ended();
+  }
+
+  /** Gives admitted bytes back. */
+  letGo(bytes: number): void {
+    if (bytes === 0) return;
+    this.#held -= bytes;
+    this.budget.release(bytes);
+    this.#serve();
+  }
+
+  /** Makes a buffer out of bytes admitted before. */
+  take(bytes: number): HeldBuffer {
+    return new HeldBuffer(this.pool.take(bytes), this.costOf(bytes));
+  }
+
+  /** Ends one use of `buffer`; the last one frees it. */
+  drop(buffer: HeldBuffer): void {
+    if (--buffer.refs > 0) return;
+    this.pool.give(buffer.bytes);
+    this.letGo(buffer.cost);
+  }
+
+  /** The buffer and its bytes of the budget have passed to the block cache. */
+  passOn(buffer: HeldBuffer): void {
+    this.#held -= buffer.cost;
+    this.#serve();
+  }
+
+  /** Something began that frees memory when it ends: a save, a part being sent. */
+  began(): void {
+    this.#busy++;
+  }
+
+  ended(): void {
+    this.#busy--;
+    this.#serve();
+    if (this.#waiters.length > 0) this.#relieve();
+  }
+
+  #fits(bytes: number): boolean {
+    return this.#held === 0 || this.#held + bytes <= this.limit;
+  }
+
+  #wait(bytes: number, signal: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const leave = (): void => {
+        this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
+        reject(interrupted());
+        this.#serve();
+      };
+      const waiter: Waiter = {
+        bytes,
+        signal,
+        resolve: () => {
+          signal?.removeEventListener('abort', leave);
+          resolve();
+        },
+        reject: error => {
+          signal?.removeEventListener('abort', leave);
+          reject(error);
+        },
+      };
+      signal?.addEventListener('abort', leave, { once: true });
+      this.#waiters.push(waiter);
+      this.#relieve();
+    });
+  }
+
+  #serve(): void {
+    while (this.#waiters.length > 0 && this.#fits(this.#waiters[0]!.bytes)) {
+      const first = this.#waiters.shift()!;
+      this.#held += first.bytes;
+      first.resolve();
+    }
+  }
+
+  #wanted(): number {
+    const first = this.#waiters[0];
+    if (first) return Math.max(this.#held + first.bytes - this.limit, this.#held - this.limit * SPILL_DOWN_TO);
+    return this.#held > this.limit * SPILL_DOWN_TO ? this.#held - this.limit * SPILL_DOWN_TO : 0;
+  }
+
+  /** Spools until there is room, the one with most to give first. One at a time: the disk gains nothing from more. */
+  #relieve(): void {
+    if (this.#relieving) {
+      this.#again = true;
+      return;
+    }
+    this.#relieving = true;
+    void this.#relieveNow();
+  }
+
+  async #relieveNow(): Promise<void> {
+    let failure: unknown;
+    do {
+      this.#again = false;
+      const refused = new Set<Spillable>();
+      for (let wanted = this.#wanted(); wanted > 0; wanted = this.#wanted()) {
+        const holder = this.#largest(refused);
+        if (!holder) break;
+        try {
+          if ((await holder.spill(Math.min(wanted, SPILL_STEP))) === 0) refused.add(holder);
+        } catch (error) {
+          failure = error;
+          refused.add(holder);
+        }
+      }
+      // What became busy and ended while this ran has called for another round.
+    } while (this.#again && this.#waiters.length > 0);
+    this.#relieving = false;
+    // Where no file has bytes in memory a reply on its way holds them, and lets go of them soon.
+    const stuck = this.#busy === 0 && [...this.#holders].some(holder => holder.heldBytes > 0);
+    if (stuck && this.#waiters.length > 0 && !this.#fits(this.#waiters[0]!.bytes)) {
+      const reason = failure instanceof Error ? failure.message : 'no directory to spool to';
+      for (const waiter of this.#waiters.splice(0)) {
+        waiter.reject(new FsError('ENOSPC', `no room for more unsaved bytes: ${reason}`, { cause: failure }));
+      }
+    }
+  }
+
+  #largest(refused: ReadonlySet<Spillable>): Spillable | undefined {
+    let largest: Spillable | undefined;
+    let most = 0;
+    for (const holder of this.#holders) {
+      if (refused.has(holder)) continue;
+      const bytes = holder.spillableBytes;
+      if (bytes > most) {
+        most = bytes;
+        largest = holder;
+      }
+    }
+    return largest;
+  }
+}
+
+function interrupted(): StoreError {
+  return new StoreError('aborted', 'interrupted while waiting for memory for unsaved bytes');
+}
