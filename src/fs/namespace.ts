@@ -256,16 +256,18 @@ export class Namespace {
       if (listed.directory) {
         const known = this.index.get(`${parent.key}${listed.name}/`);
         if (!known || !this.#isRecent(known.checkedAt)) return undefined;
-      } else if (!this.isDescribed(listed.object!)) return undefined;
+      } else if (!listed.object || !this.#described(listed.object, at)) return undefined;
     }
     const found = this.#apply(parent, listed, at);
     return found instanceof Promise ? undefined : found;
   }
 
-  /** Whether this version's metadata is known. */
-  isDescribed(object: ListedObject): boolean {
+  /** The metadata of a listed version, or what was learned of the key since it was listed. */
+  #described(object: ListedObject, at: number): IndexedMetadata | undefined {
+    const newest = this.index.get(object.key);
+    if (newest && newest.checkedAt > at && this.#isRecent(newest.checkedAt)) return newest;
     const metadata = this.index.match(object.key, object);
-    return metadata !== undefined && (!metadata.racy || this.#isRecent(metadata.checkedAt));
+    return metadata && (!metadata.racy || this.#isRecent(metadata.checkedAt)) ? metadata : undefined;
   }
 
   /** Makes the tree say what a listing (asked at `at`) says of a name. */
@@ -283,8 +285,8 @@ export class Namespace {
       const facts = this.#listedFacts(object, at);
       return this.#place(parent, listed.name, facts);
     }
-    const metadata = this.index.match(object.key, object);
-    if (metadata && (!metadata.racy || this.#isRecent(metadata.checkedAt))) {
+    const metadata = this.#described(object, at);
+    if (metadata) {
       return this.#place(parent, listed.name, this.#factsOf(object.key, metadata, Math.max(at, metadata.checkedAt)));
     }
     return this.#describe(parent, listed.name, object, at, signal);

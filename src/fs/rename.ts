@@ -61,6 +61,9 @@ export class Renamer {
       return this.#exchange(source, target);
     }
     if (source instanceof DirectoryInode) {
+      for (let above: DirectoryInode | undefined = newParent; above; above = above.parent) {
+        if (above === source) throw new FsError('EINVAL', 'a directory cannot be moved below itself');
+      }
       if (target && !(target instanceof DirectoryInode)) throw new FsError('ENOTDIR');
       if (target) await this.#names.expectEmpty(target);
       await this.#moveDirectory(source, newParent, newName!, target);

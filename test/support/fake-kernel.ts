@@ -4,6 +4,7 @@
  */
 
 import { FsError } from '../../src/errors.ts';
+import { setMaxListeners } from 'node:events';
 import type {
   Attributes,
   DirectoryEntry,
@@ -32,7 +33,10 @@ export class FakeKernel {
   constructor(ops: FileSystemOps, identity: { uid: number; gid: number } = { uid: 1000, gid: 1000 }) {
     this.#ops = ops;
     // pid 0: another pid namespace, so that each flush saves.
-    this.ctx = { ...identity, pid: 0, signal: new AbortController().signal };
+    const { signal } = new AbortController();
+    // The real kernel gives each request a signal of its own.
+    setMaxListeners(0, signal);
+    this.ctx = { ...identity, pid: 0, signal };
   }
 
   /** Runs `work` with the inode of `path` looked up, and forgets it afterwards. */

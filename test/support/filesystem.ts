@@ -1,0 +1,81 @@
+/** The real filesystem over a store in memory, with a clock that tests move: no kernel, no network. */
+import { BlockCache } from '../../src/cache/block-cache.ts';
+import { BlockPool } from '../../src/cache/block-pool.ts';
+import { Budget } from '../../src/cache/budget.ts';
+import { Spool } from '../../src/cache/spool.ts';
+import { UnsavedMemory } from '../../src/cache/unsaved-memory.ts';
+import type { UploadSizes } from '../../src/cache/upload-plan.ts';
+import { S3FileSystem } from '../../src/fs/filesystem.ts';
+import type { FileSystemOptions } from '../../src/fs/options.ts';
+import { Counters } from '../../src/telemetry.ts';
+import { FakeKernel } from './fake-kernel.ts';
+import { ManualClock } from './manual-clock.ts';
+import { MemoryStore, type MemoryStoreOptions } from './memory-store.ts';
+
+export const DEFAULT_OPTIONS: FileSystemOptions = {
+  readOnly: false,
+  allowOther: false,
+  mounterUid: 1000,
+  mounterGid: 1000,
+  stat: 'exact',
+  metadata: 's3fs',
+  ttl: 10_000,
+  openCheck: 1000,
+  link: 'refuse',
+  xattr: true,
+  bucketSize: 2 ** 50,
+  hostname: 'testhost',
+};
+
+export interface TestOptions {
+  readonly store?: MemoryStore;
+  readonly storeOptions?: MemoryStoreOptions;
+  readonly clock?: ManualClock;
+  readonly options?: Partial<FileSystemOptions>;
+  /** Bytes of the memory budget. */
+  readonly budget?: number;
+  readonly sizes?: UploadSizes;
+}
+
+export interface TestFileSystem {
+  readonly store: MemoryStore;
+  readonly clock: ManualClock;
+  readonly filesystem: S3FileSystem;
+  readonly kernel: FakeKernel;
+  readonly counters: Counters;
+  readonly budget: Budget;
+  /** The same bucket mounted anew: nothing but what S3 has is known. */
+  remount(options?: Partial<FileSystemOptions>): TestFileSystem;
+}
+
+export function makeFileSystem(test: TestOptions = {}): TestFileSystem {
+  const clock = test.clock ?? new ManualClock();
+  const store = test.store ?? new MemoryStore({ clock, ...test.storeOptions });
+  const counters = new Counters();
+  const budget = new Budget(test.budget ?? 32 * 1024 * 1024);
+  const pool = new BlockPool();
+  const blocks = new BlockCache({ store, budget, pool, telemetry: counters, clock });
+  const spool = new Spool(new UnsavedMemory(budget, pool), {});
+  const filesystem = new S3FileSystem({
+    store,
+    blocks,
+    budget,
+    pool,
+    spool,
+    telemetry: counters,
+    clock,
+    notifier: undefined,
+    options: { ...DEFAULT_OPTIONS, ...test.options },
+    mimeTypes: '',
+    ...(test.sizes && { sizes: test.sizes }),
+  });
+  return {
+    store,
+    clock,
+    filesystem,
+    kernel: new FakeKernel(filesystem),
+    counters,
+    budget,
+    remount: options => makeFileSystem({ ...test, store, clock, options: { ...test.options, ...options } }),
+  };
+}
