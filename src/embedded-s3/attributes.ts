@@ -69,7 +69,7 @@ export function userMetadata(call: Call): Pairs {
 export function storageClass(call: Call): string {
   const name = headerOf(call, 'x-amz-storage-class') ?? 'STANDARD';
   if (!STORAGE_CLASSES.has(name)) {
-    throw new S3Failure('InvalidRequest', { status: 400, message: 'The storage class you specified is not valid' });
+    throw new S3Failure('InvalidStorageClass', { fields: { StorageClassRequested: name } });
   }
   return name;
 }

@@ -2,7 +2,7 @@
  * The control endpoint for tests and measurements that run in another process: under `/__embedded/`, unsigned, on the same
  * port. Its requests are neither counted nor delayed. Parameters come in the query, answers are JSON.
  *
- * - `GET stats`, `GET log`; `POST reset` forgets both
+ * - `GET stats` (with this process's CPU seconds and memory), `GET log`; `POST reset` forgets both
  * - `POST faults?add=TEXT` (as in `faults.ts`), `POST faults?clear`; `GET faults` tells the active ones and their hits
  * - `POST latency?set=get=20ms,put=30ms&conn-bandwidth=90MB&copy-bandwidth=200MB` (`off` lifts one)
  * - `POST fill?bucket=B&key=K&size=1GiB` or `…&prefix=P/&count=1000&size=0&fan=100` (as in `fill.ts`)
@@ -45,7 +45,11 @@ function carryOut(site: Site, method: string, command: string, query: URLSearchP
   const changes = method === 'POST';
   switch (command) {
     case 'stats':
-      return site.watch.stats;
+      return {
+        ...site.watch.stats,
+        cpuSeconds: (process.cpuUsage().user + process.cpuUsage().system) / 1e6,
+        residentBytes: process.memoryUsage.rss(),
+      };
     case 'log':
       return site.watch.log;
     case 'reset':

@@ -12,8 +12,8 @@ import {
 } from './attributes.ts';
 import { percentDecode } from './byte-string.ts';
 import { type BucketCall, headerOf, type Reply, versionHeader, xmlReply } from './call.ts';
-import { checksumOf, parseAlgorithm } from './checksums.ts';
-import { commit, contentMd5 } from './commit.ts';
+import { parseAlgorithm } from './checksums.ts';
+import { commit, contentChecksum, contentMd5 } from './commit.ts';
 import { checkRead, checkWrite } from './conditions.ts';
 import { findObject } from './objects.ts';
 import { S3Failure } from './s3-error.ts';
@@ -103,7 +103,7 @@ export async function copyObject(call: BucketCall): Promise<Reply> {
   const algorithm = parseAlgorithm(headerOf(call, 'x-amz-checksum-algorithm'));
   const checksum =
     algorithm && algorithm !== source.checksum?.algorithm
-      ? { algorithm, type: 'FULL_OBJECT' as const, value: checksumOf(algorithm, source.content.read()) }
+      ? await contentChecksum(algorithm, source.content)
       : source.checksum?.type === 'FULL_OBJECT'
         ? source.checksum
         : undefined;

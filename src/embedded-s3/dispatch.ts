@@ -89,7 +89,7 @@ async function work(
   let signed: Signed | undefined;
   if (site.verify) {
     signed = verifySignature(
-      { method, path: address.path, query: pairs, headers: request.headers, rawHeaders: request.rawHeaders },
+      { method, path: address.path, pairs, query, headers: request.headers, rawHeaders: request.rawHeaders },
       { credentials: site.credentials, region: expectedRegion(world, address, bucket), now: world.clock.now() },
     );
   } else expectedRegion(world, address, bucket);
@@ -136,7 +136,14 @@ async function work(
     authorize(identity, operation, bucket, key, target, query.get('prefix') ?? '');
   }
   const bucketCall: BucketCall = { ...call, bucket };
-  return await BUCKET_HANDLERS[operation as keyof typeof BUCKET_HANDLERS](bucketCall);
+  try {
+    return await BUCKET_HANDLERS[operation as keyof typeof BUCKET_HANDLERS](bucketCall);
+  } catch (error) {
+    // Who may not list the bucket is not told what is missing in it.
+    const missing = error instanceof S3Failure && error.code === 'NoSuchKey' && OPERATIONS[operation] !== 'put';
+    if (missing) authorize(identity, 'ListObjectsV2', bucket, '', undefined, key);
+    throw error;
+  }
 }
 
 function failureReply(error: unknown, progress: Progress, path: string, requestId: string): Reply {

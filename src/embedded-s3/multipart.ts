@@ -2,15 +2,8 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { attributesOf, etagIsMd5 } from './attributes.ts';
 import { type BucketCall, emptyReply, headerOf, type Reply, versionHeader, xmlReply } from './call.ts';
-import {
-  type Checksum,
-  type ChecksumType,
-  checksumHeader,
-  checksumOf,
-  combineChecksums,
-  parseAlgorithm,
-} from './checksums.ts';
-import { commit, contentMd5, etagOf } from './commit.ts';
+import { type Checksum, type ChecksumType, checksumHeader, combineChecksums, parseAlgorithm } from './checksums.ts';
+import { commit, contentChecksum, contentMd5, etagOf } from './commit.ts';
 import { checkWrite } from './conditions.ts';
 import { Content } from './content.ts';
 import { copySource } from './copy.ts';
@@ -112,11 +105,7 @@ export async function uploadPartCopy(call: BucketCall): Promise<Reply> {
   const md5 = world.etags === 'md5' ? await contentMd5(content) : undefined;
   const etag = etagOf(world, upload.attributes, content.size, md5);
   const algorithm = upload.checksumAlgorithm;
-  const checksum: Checksum | undefined = algorithm && {
-    algorithm,
-    type: 'FULL_OBJECT',
-    value: checksumOf(algorithm, content.read()),
-  };
+  const checksum = algorithm && (await contentChecksum(algorithm, content));
   findUpload(call);
   const lastModified = world.nowInSeconds();
   upload.parts.set(number, { number, content, etag, lastModified, checksum });

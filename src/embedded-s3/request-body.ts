@@ -65,11 +65,14 @@ class BodySink {
   }
 }
 
-/** Bytes that the body will have, without framing. Throws MissingContentLength. */
+/** Bytes that the body will have, without framing. Throws MissingContentLength, or NotImplemented for a body of unknown length. */
 function declaredLength(call: Call, chunked: boolean): number {
   const text = headerOf(call, chunked ? 'x-amz-decoded-content-length' : 'content-length');
   if (text !== undefined && /^\d+$/.test(text)) return Number(text);
-  if (!chunked && headerOf(call, 'transfer-encoding') === undefined) return 0;
+  if (headerOf(call, 'transfer-encoding') !== undefined && !chunked) {
+    throw new S3Failure('NotImplemented', { fields: { Header: 'Transfer-Encoding' } });
+  }
+  if (!chunked && call.operation !== 'PutObject' && call.operation !== 'UploadPart') return 0;
   throw new S3Failure('MissingContentLength');
 }
 
@@ -79,17 +82,20 @@ async function pour(call: Call, take: (bytes: Buffer) => void, stallAt: number |
   let sincePause = 0;
   let total = 0;
   let stallAfter = stallAt;
+  let failed = false;
   await new Promise<void>((resolve, reject) => {
     const hold = (waiting: Promise<void>): void => {
       request.pause();
       void waiting.then(() => request.resume());
     };
     request.on('data', (bytes: Buffer) => {
+      if (failed) return;
       total += bytes.length;
       call.received(bytes.length);
       try {
         take(bytes);
       } catch (error) {
+        failed = true;
         reject(error);
         return;
       }
@@ -107,7 +113,8 @@ async function pour(call: Call, take: (bytes: Buffer) => void, stallAt: number |
       if (call.pace && sincePause > 0) void call.pace(sincePause).then(resolve);
       else resolve();
     });
-    request.on('close', () => reject(new S3Failure('IncompleteBody')));
+    // It also closes after its end, where a paced answer may still be waiting.
+    request.on('close', () => request.complete || reject(new S3Failure('IncompleteBody')));
     request.on('error', () => reject(new S3Failure('IncompleteBody')));
   });
 }
@@ -134,7 +141,7 @@ export async function receiveBody(call: Call, maxBytes: number, wantMd5: boolean
   const stallAt = fault?.kind === 'stall' ? strikePosition(fault, length) : undefined;
   const trailers = chunked ? await pourChunked(call, sink, stallAt) : undefined;
   if (!chunked) await pour(call, bytes => sink.data(bytes), stallAt);
-  if (headerOf(call, 'content-length') !== undefined && sink.size !== length) throw new S3Failure('IncompleteBody');
+  if (sink.size !== length) throw new S3Failure('IncompleteBody');
 
   const digests = sink.digests();
   if (literal && digests.sha256 !== hash) {

@@ -115,8 +115,8 @@ export async function startEmbeddedS3(options: EmbeddedS3Options = {}): Promise<
   for (const bucket of options.buckets ?? []) {
     const { name, region } = typeof bucket === 'string' ? { name: bucket, region: undefined } : bucket;
     if (world.buckets.has(name)) continue;
-    await world.keeper?.bucketChanged(world.addBucket(name, region));
-    if (world.keeper === undefined) continue;
+    const added = world.addBucket(name, region);
+    await world.keeper?.bucketChanged(added);
   }
   const credentials = options.credentials ?? [DEFAULT_CREDENTIAL];
   const pace: Pace = {

@@ -30,7 +30,9 @@ export interface SignedRequest {
   /** Decoded. */
   readonly path: string;
   /** Decoded, in the URL's order. */
-  readonly query: readonly (readonly [string, string])[];
+  readonly pairs: readonly (readonly [string, string])[];
+  /** The same by name. */
+  readonly query: ReadonlyMap<string, string>;
   readonly headers: IncomingHttpHeaders;
   readonly rawHeaders: readonly string[];
 }
@@ -110,7 +112,7 @@ function headerTimestamp(headers: IncomingHttpHeaders): string {
 /** The claim of the request's headers or URL; `undefined` for an anonymous request. */
 function readClaim(request: SignedRequest): Claim | undefined {
   const authorization = request.headers.authorization;
-  const query = new Map(request.query);
+  const { query } = request;
   if (query.has('X-Amz-Algorithm')) {
     if (query.get('X-Amz-Algorithm') !== 'AWS4-HMAC-SHA256') {
       throw new S3Failure('AuthorizationQueryParametersError', {
@@ -191,7 +193,7 @@ function canonicalRequest(request: SignedRequest, signedHeaders: readonly string
   const repeated = request.rawHeaders.length / 2 !== Object.keys(request.headers).length;
   let lines = '';
   for (const name of signedHeaders) lines += `${name}:${headerValue(request, name, repeated)}\n`;
-  return `${request.method}\n${percentEncode(request.path, true)}\n${canonicalQuery(request.query)}\n${lines}\n${signedHeaders.join(';')}\n${payloadHash}`;
+  return `${request.method}\n${percentEncode(request.path, true)}\n${canonicalQuery(request.pairs)}\n${lines}\n${signedHeaders.join(';')}\n${payloadHash}`;
 }
 
 function checkTime(claim: Claim, request: SignedRequest, now: number): void {
@@ -213,7 +215,7 @@ function checkTime(claim: Claim, request: SignedRequest, now: number): void {
       },
     });
   }
-  const expires = Number(new Map(request.query).get('X-Amz-Expires'));
+  const expires = Number(request.query.get('X-Amz-Expires'));
   if (!Number.isInteger(expires) || expires < 0 || expires > MAX_EXPIRY_SECONDS) {
     throw new S3Failure('AuthorizationQueryParametersError', {
       message: 'X-Amz-Expires must be a number of seconds, at most a week (604800)',
@@ -234,7 +236,7 @@ function checkTime(claim: Claim, request: SignedRequest, now: number): void {
 
 function checkToken(credential: Credential, request: SignedRequest): void {
   const header = request.headers['x-amz-security-token'];
-  const given = typeof header === 'string' ? header : new Map(request.query).get('X-Amz-Security-Token');
+  const given = typeof header === 'string' ? header : request.query.get('X-Amz-Security-Token');
   if (given === credential.sessionToken) return;
   // A temporary key without its token is unknown to S3; any other token is a bad token.
   if (given === undefined) {
@@ -268,7 +270,7 @@ export function verifySignature(request: SignedRequest, verifier: Verifier): Sig
   }
   checkToken(credential, request);
   checkTime(claim, request, verifier.now);
-  const hash = payloadHash(request.headers, new Map(request.query));
+  const hash = payloadHash(request.headers, request.query);
   if (hash === undefined) {
     throw new S3Failure('InvalidRequest', {
       message: 'Missing required header for this request: x-amz-content-sha256',
