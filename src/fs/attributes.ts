@@ -1,7 +1,7 @@
 /** From what is stored to what stat(2) shows, and what a new file gets. */
 import type { Attributes, RequestContext, Timestamp } from '../fuse/ops.ts';
 import type { ObjectDescription } from '../s3/store.ts';
-import { DirectoryInode, FileInode, type Inode, ROOT_NODEID } from './inode.ts';
+import { DirectoryInode, FileInode, type Inode, isAttached } from './inode.ts';
 import { S_IFDIR, S_IFMT, S_ISGID } from './modes.ts';
 import type { FileSystemOptions } from './options.ts';
 import { decodePosix, type FullPosix, objectType, timestampOf } from './posix.ts';
@@ -97,6 +97,12 @@ function shownMode(options: FileSystemOptions, mode: number): number {
   return mask === undefined ? mode : type | (0o777 & ~mask);
 }
 
+/** A directory has two links and one of each directory in it, as far as its listing is known. */
+function linkCount(inode: Inode): number {
+  if (!isAttached(inode)) return 0;
+  return inode instanceof DirectoryInode ? 2 + (inode.listing?.directories ?? 0) : 1;
+}
+
 export function attributesOf(options: FileSystemOptions, inode: Inode): Attributes {
   const { posix } = inode;
   const size = inode instanceof DirectoryInode ? 0 : inode.size;
@@ -104,8 +110,7 @@ export function attributesOf(options: FileSystemOptions, inode: Inode): Attribut
   return {
     ino: inode.ino,
     mode: shownMode(options, posix.mode),
-    nlink:
-      inode instanceof DirectoryInode ? (inode.parent || inode.nodeid === ROOT_NODEID ? 2 : 0) : inode.parent ? 1 : 0,
+    nlink: linkCount(inode),
     uid: options.uid ?? posix.uid,
     gid: options.gid ?? posix.gid,
     rdev: posix.rdev,

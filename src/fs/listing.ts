@@ -29,11 +29,28 @@ export class Listing {
   /** Start of the (first) request, ms of the monotonic clock: what it says is at least that fresh. */
   readonly at: number;
 
+  #directories: number | undefined;
   #order: string[] | undefined;
   #rank: Map<string, number> | undefined;
 
   constructor(at: number) {
     this.at = at;
+  }
+
+  /** How many of the names are directories. */
+  get directories(): number {
+    if (this.#directories === undefined) {
+      this.#directories = 0;
+      for (const { directory } of this.names.values()) if (directory) this.#directories++;
+    }
+    return this.#directories;
+  }
+
+  /** Gives a name what it has now, or takes it away. */
+  change(name: string, listed: ListedName | undefined): void {
+    if (listed) this.names.set(name, listed);
+    else this.names.delete(name);
+    this.#directories = undefined;
   }
 
   /** Names in the order in which a reader of the directory meets them. */

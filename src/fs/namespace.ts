@@ -120,9 +120,7 @@ export class Namespace {
   /** Notes that this mount gave `name` to an object of its own, or took it away (`listed` undefined). */
   changed(parent: DirectoryInode, name: string, listed: ListedName | undefined): void {
     parent.changes.record(name);
-    if (!parent.listing) return;
-    if (listed) parent.listing.names.set(name, listed);
-    else parent.listing.names.delete(name);
+    parent.listing?.change(name, listed);
   }
 
   /** A file or link of ours was saved under its name. */
