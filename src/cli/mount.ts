@@ -1,25 +1,110 @@
-/** The composition root. */
+/** The composition root: the only place that says `new` on a concrete store, cache, filesystem or binding. */
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { BlockCache } from '../cache/block-cache.ts';
+import { BlockPool } from '../cache/block-pool.ts';
+import { Budget } from '../cache/budget.ts';
+import { Spool } from '../cache/spool.ts';
+import { UnsavedMemory } from '../cache/unsaved-memory.ts';
+import { systemClock } from '../concurrency.ts';
+import { type FileSystemParts, S3FileSystem } from '../fs/filesystem.ts';
+import { FileInode } from '../fs/inode.ts';
+import { DevFuseBinding } from '../fuse/dev-fuse-binding.ts';
+import { observed } from '../fuse/observed.ts';
 import type { Mounted } from '../fuse/ops.ts';
-import { CliError, EXIT } from './exit-codes.ts';
-import type { Drainable } from './lifecycle.ts';
-import type { DaemonLog } from './log.ts';
+import { Counters } from '../telemetry.ts';
+import { explainFailure } from './failures.ts';
+import { fileSystemOptions, kernelMountOptions, uploadSizes } from './filesystem-options.ts';
+import type { Drainable, Unsaved } from './lifecycle.ts';
+import { type DaemonLog, logLevel } from './log.ts';
+import { defaultMemory } from './memory.ts';
 import { prepareMountPoint } from './mount-point.ts';
+import { openStore } from './open-store.ts';
 import type { Config } from './options.ts';
+import { ensureStateDirectory, stateDirectoryOf } from './state-directory.ts';
 
 export interface MountSurroundings {
   readonly log: DaemonLog;
+  /** A sentence for the person who mounts. */
   readonly note: (message: string) => void;
+  /** An operation failed in a way that it must not: the daemon should end. */
   readonly onBug: (error: unknown) => void;
+  /** Called once, right before the kernel is asked to mount. */
   readonly mounting: () => void;
 }
 
 export interface MountedBucket {
   readonly mounted: Mounted;
   readonly filesystem: Drainable;
+  /** Without symbolic links, as the kernel shows it. */
   readonly mountPoint: string;
 }
 
-export async function mountBucket(config: Config, _surroundings: MountSurroundings): Promise<MountedBucket> {
-  await prepareMountPoint(config.mountPoint, { nonempty: config.values.nonempty ?? false });
-  throw new CliError(EXIT.bug, 'this build cannot mount yet.');
+/** Resolves when the mount answers. Throws a `CliError` for what a person can mend. */
+export async function mountBucket(config: Config, surroundings: MountSurroundings): Promise<MountedBucket> {
+  try {
+    return await compose(config, surroundings);
+  } catch (error) {
+    throw explainFailure(error);
+  }
+}
+
+async function compose(config: Config, surroundings: MountSurroundings): Promise<MountedBucket> {
+  const { log, onBug, mounting } = surroundings;
+  const { values } = config;
+  const mountPoint = await prepareMountPoint(config.mountPoint, { nonempty: values.nonempty ?? false });
+  const telemetry = new Counters(log);
+  const store = await openStore(config, telemetry);
+  const budget = new Budget(values.memory ?? defaultMemory());
+  const pool = new BlockPool();
+  const spoolDirectory = ensureStateDirectory(stateDirectoryOf(config), 'spool');
+  const uid = process.getuid!();
+  const gid = process.getgid!();
+  const parts: FileSystemParts = {
+    store,
+    blocks: new BlockCache({ store, budget, pool, telemetry, clock: systemClock }),
+    budget,
+    pool,
+    spool: new Spool(new UnsavedMemory(budget, pool), { directory: spoolDirectory }),
+    telemetry,
+    clock: systemClock,
+    sizes: uploadSizes(values),
+    options: fileSystemOptions(values, { uid, gid, hostname: hostname() }),
+    notifier: undefined,
+    mimeTypes: mimeTypes(),
+  };
+  const filesystem = new S3FileSystem(parts);
+  const binding = new DevFuseBinding({ telemetry, uid, gid, onBug });
+  mounting();
+  const trace = logLevel(values) === 'debug';
+  const mounted = await binding.mount(
+    observed(filesystem, telemetry, { trace }),
+    kernelMountOptions(config, mountPoint),
+  );
+  parts.notifier = mounted.notifier;
+  log.info({ bucket: config.bucket, prefix: config.prefix, mountPoint, memory: budget.total }, 'mounted');
+  return { mounted, mountPoint, filesystem: drainable(filesystem) };
+}
+
+function drainable(filesystem: S3FileSystem): Drainable {
+  return {
+    drain: () => filesystem.drain(),
+    destroy: () => filesystem.destroy(),
+    unsaved(): Unsaved {
+      const names: string[] = [];
+      for (const inode of filesystem.namespace.inodes()) {
+        if (inode instanceof FileInode && inode.unsaved) names.push(inode.label);
+      }
+      return { bytes: filesystem.unsaved().bytes, names };
+    },
+  };
+}
+
+/** Content types by suffix, as every program of the machine sees them. */
+function mimeTypes(): string {
+  try {
+    return readFileSync('/etc/mime.types', 'utf8');
+  } catch {
+    return '';
+  }
 }
