@@ -201,9 +201,11 @@ export class FileContent {
   ): Promise<number> {
     const { memory } = this.#environment.spool;
     const most = Math.max(BLOCK_SIZE, Math.min(COPY_STEP, Math.floor(memory.limit / 4)));
+    // A copy within one file may make it longer: only what there was at the start is copied.
+    const wanted = Math.min(length, from.size - fromOffset);
     let copied = 0;
-    while (copied < length) {
-      const step = Math.min(most, length - copied, from.size - fromOffset - copied);
+    while (copied < wanted) {
+      const step = Math.min(most, wanted - copied, from.size - fromOffset - copied);
       if (step <= 0) break;
       this.#checkSize(offset + copied + step);
       const admitted = this.#overlay.blocks.worstCost(offset + copied, step);
@@ -277,7 +279,7 @@ export class FileContent {
     this.#forget();
     await this.#saves.run(async () => {
       this.#forget();
-      await this.#upload.settled();
+      await Promise.all([this.#upload.settled(), this.#spiller.settled()]);
     });
   }
 

@@ -19,6 +19,7 @@ export class Spiller implements Spillable {
   readonly #overlay: Overlay;
   readonly #upload: FileUpload;
   #registered = false;
+  #spilling: Promise<number> | undefined;
 
   constructor(spool: Spool, overlay: Overlay, upload: FileUpload) {
     this.#spool = spool;
@@ -46,7 +47,20 @@ export class Spiller implements Spillable {
     return this.#spool.enabled ? this.#overlay.blocks.bytes : 0;
   }
 
-  async spill(bytes: number): Promise<number> {
+  spill(bytes: number): Promise<number> {
+    const spilling = this.#spill(bytes).finally(() => {
+      this.#spilling = undefined;
+    });
+    this.#spilling = spilling;
+    return spilling;
+  }
+
+  /** Resolves when nothing is on its way to the disk. */
+  async settled(): Promise<void> {
+    await this.#spilling?.catch(() => {});
+  }
+
+  async #spill(bytes: number): Promise<number> {
     const overlay = this.#overlay;
     const chosen = this.#choose(bytes);
     if (chosen.length === 0) return 0;

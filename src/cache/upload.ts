@@ -64,7 +64,8 @@ export class FileUpload {
   /** Something failed on the way: the save is to find out, nothing more is sent ahead. */
   #failed = false;
   #saving = false;
-  readonly #aborts = new Set<Promise<void>>();
+  /** Parts being sent ahead, and uploads being given up. */
+  readonly #running = new Set<Promise<void>>();
 
   constructor(environment: UploadEnvironment, overlay: Overlay, target: () => SaveTarget) {
     this.#environment = environment;
@@ -123,14 +124,17 @@ export class FileUpload {
     if (!parts) return;
     this.#parts = undefined;
     this.#sentAhead.clear();
-    const abort = parts.abort();
-    this.#aborts.add(abort);
-    void abort.then(() => this.#aborts.delete(abort));
+    this.#run(parts.abort());
   }
 
-  /** Resolves when no request of an upload given up is under way. */
+  /** Resolves when no request of this file is under way, but those of a save. */
   async settled(): Promise<void> {
-    await Promise.all(this.#aborts);
+    while (this.#running.size > 0) await Promise.all(this.#running);
+  }
+
+  #run(task: Promise<void>): void {
+    const running = task.finally(() => this.#running.delete(running));
+    this.#running.add(running);
   }
 
   #isWhole(cell: number): boolean {
@@ -161,18 +165,22 @@ export class FileUpload {
       live: true,
       captured: false,
     });
-    part.done
-      .catch(error => {
+    const sending = part.done.then(
+      () => {},
+      (error: unknown) => {
         if (this.#parts !== parts) return;
         this.#failed = true;
         this.#environment.telemetry.log.debug({ key: parts.key, part: part.number, error }, 'part sent ahead failed');
-      })
-      .finally(() => {
+      },
+    );
+    this.#run(
+      sending.then(() => {
         capture.release();
         this.#inFlight--;
         memory.ended();
         this.#sendAhead();
-      });
+      }),
+    );
   }
 
   #begun(): PartUpload {
