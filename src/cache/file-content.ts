@@ -309,8 +309,9 @@ export class FileContent {
 
   async #writeWaiting(offset: number, data: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
     const { memory } = this.#environment.spool;
-    // One piece where it fits: another program must not see half of a write for longer than it has to.
-    const most = Math.max(BLOCK_SIZE, Math.floor(memory.limit / 2 / BLOCK_SIZE - 1) * BLOCK_SIZE);
+    // All or nothing where the share can ever hold it: nobody is to see half of a write, nor is it to fail half-way.
+    const whole = this.#overlay.blocks.worstCost(offset, data.length) <= memory.limit;
+    const most = whole ? data.length : Math.max(BLOCK_SIZE, Math.floor(memory.limit / 2));
     for (let done = 0; done < data.length; ) {
       const piece = data.subarray(done, done + most);
       const admitted = this.#overlay.blocks.worstCost(offset + done, piece.length);
