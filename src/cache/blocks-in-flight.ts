@@ -41,6 +41,25 @@ export interface FlightStats {
   readonly inFlightBlocks: number;
 }
 
+/** What an open found: the headers, and the content whose first blocks are there or on their way. */
+export interface OpenedRead {
+  readonly info: ObjectInfo;
+  readonly content: StoredContent;
+}
+
+/** Sizes of the buffers for the first `bytes` bytes of an object. */
+function openingBuffers(bytes: number): number[] {
+  const wanted = Math.max(1, bytes);
+  const sizes: number[] = [];
+  for (let at = 0; at < wanted; at += BLOCK_SIZE) sizes.push(BlockPool.sizeOf(Math.min(BLOCK_SIZE, wanted - at)));
+  return sizes;
+}
+
+/** Memory that `openRead(key, bytes)` takes. */
+export function openingMemory(bytes: number): number {
+  return openingBuffers(bytes).reduce((sum, size) => sum + size, 0);
+}
+
 export class BlocksInFlight {
   readonly #store: ObjectStore;
   readonly #budget: Budget;
@@ -133,17 +152,15 @@ export class BlocksInFlight {
   }
 
   /** See `BlockCache.openRead`. */
-  async openRead(
-    key: string,
-    bytes: number,
-    signal?: AbortSignal,
-  ): Promise<{ info: ObjectInfo; content: StoredContent }> {
-    const wanted = Math.max(1, bytes);
-    const lengths: number[] = [];
-    for (let at = 0; at < wanted; at += BLOCK_SIZE) lengths.push(BlockPool.sizeOf(Math.min(BLOCK_SIZE, wanted - at)));
-    const memory = lengths.reduce((sum, length) => sum + length, 0);
-    await this.#budget.acquire(memory, 0, signal);
-    this.#count('open', memory);
+  async openRead(key: string, bytes: number, signal?: AbortSignal): Promise<OpenedRead> {
+    await this.#budget.acquire(openingMemory(bytes), 0, signal);
+    return this.openWithMemory(key, bytes, signal);
+  }
+
+  /** The same, when `openingMemory(bytes)` has been granted. */
+  async openWithMemory(key: string, bytes: number, signal?: AbortSignal): Promise<OpenedRead> {
+    const lengths = openingBuffers(bytes);
+    this.#count('open', openingMemory(bytes));
     const opening = new OpeningRead(
       lengths.map(length => this.#pool.take(length)),
       {

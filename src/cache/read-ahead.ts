@@ -5,7 +5,8 @@
  * it is refused. All scans together may be `maxReadAhead` bytes ahead; those that are active share it.
  */
 import type { Clock } from '../concurrency.ts';
-import type { BlocksInFlight } from './blocks-in-flight.ts';
+import type { BlocksInFlight, OpenedRead } from './blocks-in-flight.ts';
+import { openingMemory } from './blocks-in-flight.ts';
 import type { Budget } from './budget.ts';
 import type { PlannedRange, ReadCursor, ReadLimits, ReadPlan } from './read-plan.ts';
 import { takeBack } from './read-plan.ts';
@@ -72,6 +73,11 @@ export class ReadAhead {
       takeBack(cursor, range);
       return;
     }
+  }
+
+  /** See `BlockCache.openAhead`. */
+  openAhead(key: string, bytes: number): Promise<OpenedRead> | undefined {
+    return this.spareMemory(openingMemory(bytes)) ? this.#inFlight.openWithMemory(key, bytes) : undefined;
   }
 
   /** See `BlockCache.prefetch`. */

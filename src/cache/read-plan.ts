@@ -42,8 +42,11 @@ const TRUSTED_FACTOR = 4;
 /** A file up to this size is fetched whole by its first read at offset 0: one round trip, one request. */
 export const SMALL_FILE = MIB;
 
-/** Sixteen threads on one descriptor need not all be told apart: unrecognised reads fetch just themselves. */
-const MAX_RUNS = 8;
+/** Threads on one descriptor that can be told apart. What is not recognised is fetched as it is asked for. */
+const MAX_RUNS = 16;
+
+/** A run that went on is kept for this many requests of others, however many places they are at. */
+const KEPT_FOR = 1000;
 
 /** Strides seen in a row before the next one is believed: three reads at equal distances may be chance. */
 const STRIDES_BELIEVED = 3;
@@ -136,8 +139,11 @@ export function planRead(
     if (until <= end && strided === undefined) return NOTHING;
     return { until, ahead: strided ?? [] };
   }
-  const ahead = run.down > run.up ? planDown(run, window, limits) : planUp(run, window, fileSize, limits);
-  return ahead.length === 0 && until <= end ? NOTHING : { until, ahead };
+  if (run.down > run.up) return { until, ahead: planDown(run, window, limits) };
+  const ahead = planUp(run, window, fileSize, limits);
+  // Where the read's own bytes are missing although a scan was expected here (refused, failed, evicted), so are others.
+  const size = requestSize(end - run.start, limits);
+  return { until: Math.min(Math.ceil(end / size) * size, run.plannedTo, fileSize), ahead };
 }
 
 /** Takes back what the last plan had ahead from `range` on: there was no memory for it. It is planned again later. */
@@ -191,16 +197,16 @@ function beginRun(cursor: ReadCursor, offset: number, end: number): Run {
     return run;
   }
   // Random reads must not push out the scan that goes on between them.
-  let oldest = 0;
+  let worst = 0;
   for (let i = 1; i < cursor.runs.length; i++) {
-    const a = cursor.runs[i]!;
-    const b = cursor.runs[oldest]!;
-    const keepA = a.bytes >= SCAN_THRESHOLD && cursor.turn - a.turn < 1000;
-    const keepB = b.bytes >= SCAN_THRESHOLD && cursor.turn - b.turn < 1000;
-    if (keepA !== keepB ? keepB : a.turn < b.turn) oldest = i;
+    if (worth(cursor.runs[i]!) < worth(cursor.runs[worst]!)) worst = i;
   }
-  cursor.runs[oldest] = run;
+  cursor.runs[worst] = run;
   return run;
+}
+
+function worth(run: Run): number {
+  return run.up + run.down > 0 ? run.turn + KEPT_FOR : run.turn;
 }
 
 function extend(cursor: ReadCursor, run: Run, offset: number, end: number): void {

@@ -465,3 +465,117 @@ t.test('pin keeps all blocks whatever comes', async t => {
   cache.unpin(gone);
   t.equal(cache.stats.pinnedBytes, 0);
 });
+
+t.test('anything in any order: bytes are right or the error was injected, and nothing leaks', async t => {
+  const kinds = ['read', 'open', 'prefetch', 'rename', 'drop', 'pin', 'fail', 'save', 'wait'] as const;
+  await fc.assert(
+    fc.asyncProperty(
+      fc.integer({ min: 2, max: 40 }),
+      fc.array(
+        fc.record({
+          kind: fc.constantFrom(...kinds),
+          file: fc.integer({ min: 0, max: 2 }),
+          at: fc.double({ min: 0, max: 1, noNaN: true }),
+          length: fc.integer({ min: 1, max: 5 * BLOCK_SIZE }),
+        }),
+        { minLength: 1, maxLength: 40 },
+      ),
+      async (blocks, steps) => {
+        const store = new MemoryStore({ bodyStep: 90_000 });
+        const { cache, budget, pool } = setup(store, blocks * BLOCK_SIZE, { maxRequestBytes: 2 * BLOCK_SIZE });
+        const files = [3000, 5 * BLOCK_SIZE + 70_000, 9 * BLOCK_SIZE].map((size, i) => {
+          const body = patternBytes(size, i);
+          return { body, content: cache.contentOf(store.putForeign(`f${i}`, body)), cursor: newCursor(), pins: 0 };
+        });
+        const contents = new Set(files.map(file => file.content));
+        let renames = 0;
+        const running: Promise<void>[] = [];
+        const attempt = async (work: () => Promise<void>): Promise<void> => {
+          try {
+            await work();
+          } catch (error) {
+            if (!(error instanceof StoreError && error.message.includes('injected'))) throw error;
+          }
+        };
+        for (const { kind, file, at, length } of steps) {
+          const one = files[file]!;
+          const { content, body } = one;
+          const offset = Math.floor(at * body.length);
+          switch (kind) {
+            case 'read':
+              running.push(
+                attempt(async () => {
+                  const reply = await cache.read(content, offset, length, one.cursor);
+                  await settle();
+                  if (!bytesOf(reply).equals(body.subarray(offset, offset + length))) throw new Error('wrong bytes');
+                  reply.release?.();
+                }),
+              );
+              break;
+            case 'open':
+              running.push(
+                attempt(async () => {
+                  const opened = await cache.openRead(content.version.key, length);
+                  contents.add(opened.content);
+                }),
+              );
+              break;
+            case 'prefetch':
+              cache.prefetch(content, offset, length);
+              break;
+            case 'rename': {
+              const { key } = content.version;
+              const next = store.putForeign(`r${renames++}`, body);
+              cache.moved(content, next);
+              if (at > 0.5 && !steps.some(step => step.kind === 'open')) store.deleteForeign(key);
+              break;
+            }
+            case 'drop':
+              cache.drop(content);
+              break;
+            case 'pin':
+              running.push(
+                attempt(async () => {
+                  if (await cache.pin(content)) {
+                    await settle();
+                    cache.unpin(content);
+                  }
+                }),
+              );
+              break;
+            case 'fail':
+              store.failNext('GetObject', 'unavailable', { workDone: at > 0.5 });
+              break;
+            case 'save': {
+              // One block changes; the others go over to the new content, the old one is left behind.
+              const changed = Math.floor(offset / BLOCK_SIZE);
+              const after = body.slice();
+              after.fill(renames, changed * BLOCK_SIZE, (changed + 1) * BLOCK_SIZE);
+              const to = cache.contentOf(store.putForeign(`s${renames++}`, after));
+              cache.inherit(content, to, index => index !== changed);
+              if (budget.tryAcquire(BlockPool.sizeOf(to.blockLength(changed)))) {
+                const buffer = pool.take(to.blockLength(changed));
+                buffer.set(after.subarray(changed * BLOCK_SIZE, (changed + 1) * BLOCK_SIZE));
+                cache.adopt(to, changed, buffer);
+              }
+              files[file] = { ...one, body: after, content: to };
+              contents.add(to);
+              break;
+            }
+            case 'wait':
+              await settle();
+          }
+        }
+        await Promise.all(running);
+        for (let i = 0; i < 10 && cache.stats.inFlightBlocks > 0; i++) await settle();
+        await settle();
+        for (const content of contents) cache.drop(content);
+        if (cache.stats.inFlightBlocks !== 0) throw new Error('blocks in flight that nobody brings');
+        if (budget.used !== 0 || pool.taken !== 0) throw new Error(`${budget.used} and ${pool.taken} bytes leaked`);
+        if (budget.waiting !== 0) throw new Error('somebody still waits for memory');
+      },
+    ),
+    { numRuns: 120 },
+  );
+  t.pass();
+});
