@@ -10,6 +10,7 @@ import type { Clock } from '../../src/concurrency.ts';
 import { delay, systemClock } from '../../src/concurrency.ts';
 import type { StoreErrorKind } from '../../src/errors.ts';
 import { StoreError } from '../../src/errors.ts';
+import { describingHeaders } from '../../src/s3/object-headers.ts';
 import type {
   GetRequest,
   GetResult,
@@ -361,6 +362,7 @@ export class MemoryStore implements ObjectStore {
     return this.#call(call, options.signal, () => {
       if (size > this.limits.maxPutSize) throw this.#error('too-large', 'PutObject', key, 'is too large', 400);
       this.#checkKey('PutObject', key);
+      this.#checkDescription(description);
       this.#checkCondition('PutObject', key, condition, this.features.conditionalPut !== false);
       const bytes = joined(body);
       return this.#written(this.#store(key, bytes, `"${md5(bytes).toString('hex')}"`, description));
@@ -377,6 +379,7 @@ export class MemoryStore implements ObjectStore {
     const call: StoreCall = { operation: 'CopyObject', key, source, ...(condition ? { condition } : {}) };
     return this.#call(call, options.signal, () => {
       this.#checkKey('CopyObject', key);
+      if (description) this.#checkDescription(description);
       const object = this.#current('CopyObject', source.key, source.etag);
       if (object.bytes.length > this.limits.maxCopySize) {
         throw this.#error('too-large', 'CopyObject', source.key, 'is too large to copy at once', 400);
@@ -419,6 +422,7 @@ export class MemoryStore implements ObjectStore {
   async beginUpload(key: string, description: ObjectDescription, options: RequestOptions = {}): Promise<Upload> {
     const uploadId = await this.#call({ operation: 'CreateMultipartUpload', key }, options.signal, () => {
       this.#checkKey('CreateMultipartUpload', key);
+      this.#checkDescription(description);
       const id = randomUUID();
       this.#uploads.set(id, { key, description, parts: new Map() });
       return id;
@@ -499,6 +503,11 @@ export class MemoryStore implements ObjectStore {
     } finally {
       signal.removeEventListener('abort', abort);
     }
+  }
+
+  /** As the S3 store refuses what is no header. */
+  #checkDescription(description: ObjectDescription): void {
+    describingHeaders(description, {});
   }
 
   /** S3's times have whole seconds. */

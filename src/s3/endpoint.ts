@@ -1,0 +1,101 @@
+/** Where a bucket is: host, path style or virtual-host style, and what its requests are signed for. */
+import { isIP } from 'node:net';
+import { StoreError } from '../errors.ts';
+import type { Origin } from './http-connection.ts';
+import type { SigningScope } from './sigv4.ts';
+import { encodePath } from './sigv4.ts';
+
+export interface BucketEndpoint {
+  readonly origin: Origin;
+  /** Value of the Host header: with the port unless it is the scheme's own. */
+  readonly host: string;
+  /** Encoded; stands before `/` and the key: empty, or `/bucket`. */
+  readonly basePath: string;
+  readonly scope: SigningScope;
+  /** Amazon's own S3: conditions and quoted ETags need not be found out. */
+  readonly aws: boolean;
+}
+
+export interface EndpointChoice {
+  readonly bucket: string;
+  readonly region: string;
+  /** Of another provider, or one of AWS's own endpoints. Undefined: the region's. */
+  readonly url?: string | undefined;
+  /** Undefined: by the host. */
+  readonly pathStyle?: boolean | undefined;
+}
+
+const AWS_HOST = /(?:^|\.)amazonaws\.com(?:\.cn)?$/;
+/** `s3.REGION.`, `s3-REGION.`, `s3.dualstack.REGION.`, `….s3.REGION.vpce.` */
+const REGION_IN_HOST = /(?:^|\.)s3[.-](?:dualstack\.|fips\.)?([a-z]{2}(?:-[a-z]+)+-\d+)\./;
+/** Endpoints of no region: s3fs's default, and the one that tells a bucket's region. */
+const GLOBAL_HOSTS = new Set(['s3.amazonaws.com', 's3-external-1.amazonaws.com']);
+
+/** Reads what a person gave as `url=`. Throws `StoreError` ('invalid'). */
+export function parseEndpointUrl(text: string): URL {
+  const withScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `https://${text}`;
+  const url = URL.canParse(withScheme) ? new URL(withScheme) : undefined;
+  if (!url || !/^https?:$/.test(url.protocol) || url.hostname === '') {
+    throw new StoreError('invalid', `"${text}" is no endpoint: give it as https://HOST or http://HOST:PORT`);
+  }
+  return url;
+}
+
+/** What `url` says about the region; undefined if nothing. */
+export function regionOfUrl(url: string | undefined): string | undefined {
+  if (url === undefined) return undefined;
+  const { hostname } = parseEndpointUrl(url);
+  return AWS_HOST.test(hostname) ? REGION_IN_HOST.exec(hostname)?.[1] : undefined;
+}
+
+/** True where `url` (or none) means AWS, but no region of it. */
+export function isGlobalAws(url: string | undefined): boolean {
+  return url === undefined || GLOBAL_HOSTS.has(parseEndpointUrl(url).hostname);
+}
+
+/** The parts of AWS that are apart end differently (AWS General Reference, "Amazon S3 endpoints"). */
+function domainOf(region: string): string {
+  return region.startsWith('cn-') ? 'amazonaws.com.cn' : 'amazonaws.com';
+}
+
+export function originOf(secure: boolean, host: string, port: number): Origin {
+  return { id: `${secure ? 'https' : 'http'}://${host}:${port}`, secure, host, port };
+}
+
+/** Throws `StoreError` ('invalid') for a name that no bucket can have. */
+export function bucketEndpoint(choice: EndpointChoice): BucketEndpoint {
+  const { bucket, region } = choice;
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$/.test(bucket)) {
+    throw new StoreError('invalid', `"${bucket}" is no bucket name: 3 to 63 small letters, digits, dots and hyphens`);
+  }
+  const global = isGlobalAws(choice.url);
+  const url = parseEndpointUrl(global ? `https://s3.${region}.${domainOf(region)}` : choice.url!);
+  const aws = AWS_HOST.test(url.hostname);
+  const secure = url.protocol === 'https:';
+  const port = url.port === '' ? (secure ? 443 : 80) : Number(url.port);
+  const ownPath = url.pathname.replace(/\/+$/, '');
+  const address = url.hostname.replace(/^\[|\]$/g, '');
+  // A dot in the name breaks the wildcard of the certificate; other providers mostly have none at all.
+  const byPath = choice.pathStyle ?? (!aws || bucket.includes('.') || isIP(address) !== 0);
+  // People also give the bucket's own host. `bucket.vpce-…` is AWS's word, not a name.
+  const named = url.hostname.startsWith(`${bucket}.`) && !url.hostname.startsWith('bucket.vpce-');
+  const host = byPath || named ? address : `${bucket}.${address}`;
+  const shown = url.hostname.startsWith('[') ? `[${host}]` : host;
+  return {
+    origin: originOf(secure, host, port),
+    host: url.port === '' ? shown : `${shown}:${url.port}`,
+    basePath: byPath && !named ? `${ownPath}/${encodePath(bucket)}` : ownPath,
+    scope: { region, service: 's3' },
+    aws,
+  };
+}
+
+/** The encoded path of `key` (with the store's prefix), or of the bucket. Throws `StoreError` ('invalid'). */
+export function pathOf(endpoint: BucketEndpoint, key: string | undefined): string {
+  if (key === undefined) return endpoint.basePath === '' ? '/' : endpoint.basePath;
+  try {
+    return `${endpoint.basePath}/${encodePath(key)}`;
+  } catch (error) {
+    throw new StoreError('invalid', 'a key with half a surrogate pair has no UTF-8', { key, cause: error });
+  }
+}

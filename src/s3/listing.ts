@@ -1,0 +1,128 @@
+/**
+ * Reads an answer of ListObjectsV2. Written for 1,000 keys in a millisecond: the SDK's parser takes eleven, and nothing else
+ * runs meanwhile.
+ *
+ * Keys are asked for percent-encoded (`encoding-type=url`), since XML cannot carry all that a key may hold; stores that
+ * ignore that are recognised by the missing `EncodingType`.
+ */
+import type { ListedObject } from './store.ts';
+import { eachElement, rootElement, unescapeXml, XmlError, xmlText } from './xml.ts';
+
+export interface Listing {
+  readonly objects: readonly ListedObject[];
+  readonly prefixes: readonly string[];
+  readonly next?: string;
+  /** Entries left out: their keys are no UTF-8. */
+  readonly unreadable: number;
+}
+
+/** ETags go through this project in quotes, however a store spells them. */
+export function quotedEtag(etag: string): string {
+  return etag.startsWith('"') || etag.startsWith('W/') ? etag : `"${etag}"`;
+}
+
+/** ms since the epoch of `2026-11-21T11:01:02.000Z`. Throws `XmlError`. */
+function parseTime(text: string): number {
+  const time = Date.parse(text);
+  if (Number.isNaN(time)) throw new XmlError(`"${text.slice(0, 40)}" is no time`);
+  return time;
+}
+
+function parseSize(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new XmlError(`"${text.slice(0, 40)}" is no size`);
+  return Number(text);
+}
+
+/** A percent-encoded key; undefined if its bytes are no UTF-8. */
+function decodeKey(text: string): string | undefined {
+  if (!text.includes('%') && !text.includes('+')) return text;
+  try {
+    // S3 encodes as HTML forms do: a space is a plus sign.
+    return decodeURIComponent(text.replaceAll('+', ' '));
+  } catch {
+    return undefined;
+  }
+}
+
+/** `prefix` is the store's own: it is taken off all keys. Throws `XmlError` for whatever is no complete listing. */
+export function parseListing(body: Uint8Array, prefix: string): Listing {
+  const xml = xmlText(body);
+  const [from, to] = rootElement(xml, 'ListBucketResult');
+  const encoded = xml.includes('<EncodingType>url</EncodingType>');
+  const objects: ListedObject[] = [];
+  const prefixes: string[] = [];
+  let unreadable = 0;
+  let truncated = false;
+  let next: string | undefined;
+
+  const key = (start: number, end: number): string | undefined => {
+    const text = unescapeXml(xml.slice(start, end));
+    const whole = encoded ? decodeKey(text) : text;
+    if (whole === undefined) return undefined;
+    if (!whole.startsWith(prefix)) throw new XmlError('a key that was not asked for');
+    return whole.slice(prefix.length);
+  };
+
+  // What the visitor of one <Contents> gathers.
+  let name: string | undefined;
+  let etag: string | undefined;
+  let size = -1;
+  let lastModified = -1;
+  let storageClass: string | undefined;
+  const contents = (child: string, start: number, end: number): void => {
+    switch (child) {
+      case 'Key':
+        name = key(start, end);
+        if (name === undefined) unreadable++;
+        break;
+      case 'LastModified':
+        lastModified = parseTime(xml.slice(start, end));
+        break;
+      case 'ETag':
+        etag = quotedEtag(unescapeXml(xml.slice(start, end)));
+        break;
+      case 'Size':
+        size = parseSize(xml.slice(start, end));
+        break;
+      case 'StorageClass':
+        storageClass = unescapeXml(xml.slice(start, end));
+        break;
+    }
+  };
+
+  eachElement(xml, from, to, (child, start, end) => {
+    switch (child) {
+      case 'Contents': {
+        name = undefined;
+        etag = undefined;
+        size = -1;
+        lastModified = -1;
+        storageClass = undefined;
+        const before = unreadable;
+        eachElement(xml, start, end, contents);
+        if (unreadable > before) break;
+        if (name === undefined || etag === undefined || size < 0 || lastModified < 0) {
+          throw new XmlError('an object without key, size, ETag or time');
+        }
+        objects.push({ key: name, etag, size, lastModified, ...(storageClass === undefined ? {} : { storageClass }) });
+        break;
+      }
+      case 'CommonPrefixes':
+        eachElement(xml, start, end, (inner, innerStart, innerEnd) => {
+          if (inner !== 'Prefix') return;
+          const common = key(innerStart, innerEnd);
+          if (common === undefined) unreadable++;
+          else prefixes.push(common);
+        });
+        break;
+      case 'IsTruncated':
+        truncated = xml.slice(start, end) === 'true';
+        break;
+      case 'NextContinuationToken':
+        next = unescapeXml(xml.slice(start, end));
+        break;
+    }
+  });
+  if (truncated && !next) throw new XmlError('a truncated listing without a token to go on');
+  return { objects, prefixes, unreadable, ...(truncated && next ? { next } : {}) };
+}

@@ -1,0 +1,145 @@
+/** What S3 keeps beside an object's bytes, as headers: written in full with each object, read from each HEAD and GET. */
+import { StoreError } from '../errors.ts';
+import { quotedEtag } from './listing.ts';
+import type { ContentHeaders, ObjectDescription, ObjectInfo } from './store.ts';
+
+export type Headers = ReadonlyMap<string, string>;
+/** Names in lower case. */
+export type HeaderList = readonly (readonly [string, string])[];
+
+/** What the store adds to each object that does not say otherwise. */
+export interface WriteDefaults {
+  readonly storageClass?: string;
+  readonly encryption?: NonNullable<ObjectDescription['encryption']>;
+  /** A canned ACL, such as `bucket-owner-full-control`. */
+  readonly acl?: string;
+}
+
+const CONTENT_HEADERS: readonly (readonly [keyof ContentHeaders, string])[] = [
+  ['contentType', 'content-type'],
+  ['contentEncoding', 'content-encoding'],
+  ['contentDisposition', 'content-disposition'],
+  ['contentLanguage', 'content-language'],
+  ['cacheControl', 'cache-control'],
+  ['expires', 'expires'],
+  ['websiteRedirectLocation', 'x-amz-website-redirect-location'],
+];
+
+const META = 'x-amz-meta-';
+
+/** Throws `StoreError` ('invalid') for a value that would be another header, or has no byte for a character. */
+function checked(name: string, value: string): readonly [string, string] {
+  if (!/^[!#$%&'*+\-.^_`|~0-9a-z]+$/.test(name) || !/^[\t\x20-\x7e\x80-\xff]*$/.test(value)) {
+    throw new StoreError(
+      'invalid',
+      `S3 cannot keep the header ${JSON.stringify(name)}: its name or value is not plain text`,
+    );
+  }
+  return [name, value];
+}
+
+/** The headers that make an object what `description` says; `tags` apart. Throws `StoreError` ('invalid'). */
+export function describingHeaders(
+  description: ObjectDescription,
+  defaults: WriteDefaults,
+): (readonly [string, string])[] {
+  const list: (readonly [string, string])[] = [];
+  for (const [field, name] of CONTENT_HEADERS) {
+    const value = description.headers[field];
+    if (value !== undefined && value !== '') list.push(checked(name, value));
+  }
+  for (const [name, value] of Object.entries(description.metadata)) list.push(checked(META + name, value));
+  const storageClass = description.storageClass ?? defaults.storageClass;
+  if (storageClass !== undefined) list.push(checked('x-amz-storage-class', storageClass));
+  const encryption = description.encryption ?? defaults.encryption;
+  if (encryption) {
+    list.push(checked('x-amz-server-side-encryption', encryption.algorithm));
+    if (encryption.kmsKeyId !== undefined) {
+      list.push(checked('x-amz-server-side-encryption-aws-kms-key-id', encryption.kmsKeyId));
+    }
+    if (encryption.bucketKeyEnabled !== undefined) {
+      list.push(['x-amz-server-side-encryption-bucket-key-enabled', String(encryption.bucketKeyEnabled)]);
+    }
+  }
+  if (defaults.acl !== undefined) list.push(checked('x-amz-acl', defaults.acl));
+  return list;
+}
+
+/** Tags as the `x-amz-tagging` header takes them. */
+export function taggingHeader(tags: readonly (readonly [string, string])[]): readonly [string, string] {
+  return ['x-amz-tagging', new URLSearchParams(tags.map(([name, value]) => [name, value])).toString()];
+}
+
+/** ms since the epoch of a `Date` or `Last-Modified` header; undefined if there is none or it is no date. */
+export function httpDate(text: string | undefined): number | undefined {
+  const time = text === undefined ? Number.NaN : Date.parse(text);
+  return Number.isNaN(time) ? undefined : time;
+}
+
+/** The server's clock, ms since the epoch; `arrived` where the answer does not say. */
+export function serverDate(headers: Headers, arrived: number): number {
+  return httpDate(headers.get('date')) ?? arrived;
+}
+
+/** S3's classes whose bytes must be restored before they can be read. */
+const ARCHIVED_CLASSES = new Set(['GLACIER', 'DEEP_ARCHIVE']);
+
+/** Reads the headers of a HEAD or GET. `size` is the object's. Throws `StoreError` ('corrupt'). */
+export function objectInfo(key: string, size: number, headers: Headers, arrived: number): ObjectInfo {
+  const etag = headers.get('etag');
+  const lastModified = httpDate(headers.get('last-modified'));
+  if (!etag || lastModified === undefined) {
+    throw new StoreError('corrupt', `the answer for "${key}" has no ETag or no Last-Modified: this is no S3`, { key });
+  }
+  const contentHeaders: Partial<Record<keyof ContentHeaders, string>> = {};
+  for (const [field, name] of CONTENT_HEADERS) {
+    const value = headers.get(name);
+    if (value !== undefined) contentHeaders[field] = value;
+  }
+  const metadata: Record<string, string> = {};
+  for (const [name, value] of headers) {
+    // Not by assignment: a bucket may hold metadata of the name `__proto__`.
+    if (name.startsWith(META)) {
+      Object.defineProperty(metadata, name.slice(META.length), {
+        value,
+        enumerable: true,
+        writable: true,
+        configurable: true,
+      });
+    }
+  }
+  const storageClass = headers.get('x-amz-storage-class');
+  const algorithm = headers.get('x-amz-server-side-encryption');
+  const kmsKeyId = headers.get('x-amz-server-side-encryption-aws-kms-key-id');
+  const bucketKey = headers.get('x-amz-server-side-encryption-bucket-key-enabled');
+  const versionId = headers.get('x-amz-version-id');
+  const restore = headers.get('x-amz-restore');
+  const tags = Number(headers.get('x-amz-tagging-count') ?? 0);
+  const sleeping =
+    headers.has('x-amz-archive-status') || (storageClass !== undefined && ARCHIVED_CLASSES.has(storageClass));
+  return {
+    key,
+    etag: quotedEtag(etag),
+    size,
+    lastModified,
+    serverDate: serverDate(headers, arrived),
+    description: {
+      headers: contentHeaders,
+      metadata,
+      ...(storageClass === undefined ? {} : { storageClass }),
+      ...(algorithm === undefined
+        ? {}
+        : {
+            encryption: {
+              algorithm,
+              ...(kmsKeyId === undefined ? {} : { kmsKeyId }),
+              ...(bucketKey === undefined ? {} : { bucketKeyEnabled: bucketKey === 'true' }),
+            },
+          }),
+    },
+    tagCount: Number.isSafeInteger(tags) && tags > 0 ? tags : 0,
+    ...(versionId === undefined ? {} : { versionId }),
+    ...(restore === undefined ? {} : { restore }),
+    archived: sleeping && !restore?.includes('ongoing-request="false"'),
+  };
+}

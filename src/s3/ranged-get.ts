@@ -1,0 +1,148 @@
+/**
+ * One ranged GET whose body goes straight into the caller's buffers, and goes on where it broke.
+ *
+ * Whatever the network does, the buffers hold bytes of one version: an attempt after the first asks for the ETag that the
+ * first was answered with. Length, range and ETag of each answer are checked before a byte is taken.
+ */
+import { StoreError } from '../errors.ts';
+import type { ResponseHead } from './http-message.ts';
+import { quotedEtag } from './listing.ts';
+import { objectInfo } from './object-headers.ts';
+import type { S3Requests } from './requests.ts';
+import type { GetRequest, GetResult, GetSink, ObjectInfo } from './store.ts';
+
+interface Range {
+  readonly first: number;
+  readonly bytes: number;
+  readonly size: number;
+}
+
+/** What `bytes first-last/size` says; undefined if it is not that. */
+function contentRange(text: string | undefined): Range | undefined {
+  const match = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15})$/.exec(text ?? '');
+  if (!match) return undefined;
+  const [first, last, size] = [Number(match[1]), Number(match[2]), Number(match[3])];
+  return first <= last && last < size ? { first, bytes: last - first + 1, size } : undefined;
+}
+
+export class RangedGet {
+  readonly #requests: S3Requests;
+  readonly #key: string;
+  readonly #request: GetRequest;
+  readonly #sink: GetSink;
+  /** The ETag that an answer must have. */
+  readonly #spelled: (etag: string) => string;
+  #info: ObjectInfo | undefined;
+  #received = 0;
+  /** Bytes that there are of what was asked for, once that is known. */
+  #expected = 0;
+
+  constructor(
+    requests: S3Requests,
+    key: string,
+    request: GetRequest,
+    sink: GetSink,
+    spelled: (etag: string) => string,
+  ) {
+    this.#requests = requests;
+    this.#key = key;
+    this.#request = request;
+    this.#sink = sink;
+    this.#spelled = spelled;
+  }
+
+  /** The answer to the first attempt that got one. */
+  get info(): ObjectInfo | undefined {
+    return this.#info;
+  }
+
+  /** Rejects with `Failure`; with kind `range` for an empty object too. */
+  async run(signal: AbortSignal | undefined): Promise<GetResult> {
+    const { offset, length } = this.#request;
+    await this.#requests.run({ operation: 'GetObject', key: this.#key }, signal, async context => {
+      const before = this.#received;
+      const must = this.#info?.etag ?? this.#request.ifMatch;
+      const condition = must === undefined ? '' : `if-match: ${this.#spelled(must)}\r\n`;
+      await this.#requests.once(
+        {
+          operation: 'GetObject',
+          method: 'GET',
+          key: this.#key,
+          unsigned: `range: bytes=${offset + before}-${offset + length - 1}\r\n${condition}`,
+          answer: head => this.#begin(head, before, must),
+          progress: bytes => {
+            this.#received = before + bytes;
+            this.#sink.filled?.(this.#received);
+          },
+        },
+        context,
+        signal,
+      );
+      if (this.#received < this.#expected) {
+        throw this.#corrupt(`${this.#received} of ${this.#expected} bytes came`);
+      }
+    });
+    return { info: this.#info!, bytes: this.#received };
+  }
+
+  /** Checks the head, and says where the body goes. */
+  #begin(head: ResponseHead, before: number, must: string | undefined): readonly Uint8Array[] {
+    const { offset, length } = this.#request;
+    const range = this.#rangeOf(head);
+    if (range.first !== offset + before || range.bytes !== Math.min(length - before, range.size - range.first)) {
+      throw this.#corrupt(`bytes ${range.first} to ${range.first + range.bytes - 1} came, which were not asked for`);
+    }
+    if (typeof head.framing === 'number' && head.framing !== range.bytes) {
+      throw this.#corrupt(`the answer has ${head.framing} bytes, and says ${range.bytes}`);
+    }
+    const etag = quotedEtag(head.headers.get('etag') ?? '');
+    if (must !== undefined && etag !== must) {
+      // The store ignores If-Match on reads: then this check is ours.
+      throw new StoreError('precondition-failed', `GetObject of "${this.#key}": it is now version ${etag}`, {
+        operation: 'GetObject',
+        key: this.#key,
+      });
+    }
+    if (!this.#info) {
+      this.#info = objectInfo(this.#key, range.size, head.headers, this.#requests.options.clock.now());
+      this.#expected = range.bytes;
+      this.#sink.started?.(this.#info);
+    }
+    return before === 0 ? this.#sink.buffers : after(this.#sink.buffers, before);
+  }
+
+  #rangeOf(head: ResponseHead): Range {
+    if (head.status === 206) {
+      const range = contentRange(head.headers.get('content-range'));
+      if (!range) throw this.#corrupt('a part came without saying which');
+      return range;
+    }
+    // The whole object, from a store that ignores ranges: right only if that is what was asked for.
+    if (head.status !== 200 || typeof head.framing !== 'number') {
+      throw this.#corrupt(`S3 answered ${head.status} to a request for a range`);
+    }
+    return { first: 0, bytes: head.framing, size: head.framing };
+  }
+
+  #corrupt(what: string): StoreError {
+    return new StoreError('corrupt', `GetObject of "${this.#key}": ${what}`, {
+      operation: 'GetObject',
+      key: this.#key,
+    });
+  }
+}
+
+/** `buffers` without their first `bytes`. */
+function after(buffers: readonly Uint8Array[], bytes: number): readonly Uint8Array[] {
+  const rest: Uint8Array[] = [];
+  let skip = bytes;
+  for (const buffer of buffers) {
+    if (skip >= buffer.length) {
+      skip -= buffer.length;
+    } else {
+      rest.push(skip === 0 ? buffer : buffer.subarray(skip));
+      skip = 0;
+    }
+  }
+  return rest;
+}

@@ -1,0 +1,286 @@
+/**
+ * Signed requests to one bucket over the lean transport: the one way out, for the store's own operations and for those that
+ * the SDK words (`sdk-control.ts`). Counts every request sent, turns answers into failures, retries, and sets right what
+ * can be: the clock, stale credentials, the wrong region.
+ */
+import type { Clock } from '../concurrency.ts';
+import type { StoreErrorKind } from '../errors.ts';
+import type { Telemetry } from '../telemetry.ts';
+import type { CredentialCache } from './credentials.ts';
+import type { BucketEndpoint } from './endpoint.ts';
+import { pathOf } from './endpoint.ts';
+import type { Remedy, Subject } from './error-kinds.ts';
+import { Failure, failureOfAnswer, failureOfTransport } from './error-kinds.ts';
+import type { ResponseHead } from './http-message.ts';
+import type { HttpAnswer, HttpTransport } from './http-transport.ts';
+import type { HeaderList } from './object-headers.ts';
+import type { AttemptContext, RetryPolicy } from './retry.ts';
+import { withRetries } from './retry.ts';
+import type { Credentials } from './sigv4.ts';
+import { EMPTY_PAYLOAD_HASH, SignedBlocks, Signer, sha256Hex, UNSIGNED_PAYLOAD } from './sigv4.ts';
+
+export interface RequestsOptions {
+  readonly bucket: string;
+  /** The store's own prefix: stands before every key. */
+  readonly prefix: string;
+  readonly transport: HttpTransport;
+  readonly credentials: CredentialCache;
+  readonly retry: RetryPolicy;
+  readonly clock: Clock;
+  readonly telemetry: Telemetry;
+  readonly random: () => number;
+  readonly requesterPays: boolean;
+  /** Hash bodies for the signature: `http` only where TLS does not protect them. */
+  readonly signPayload: 'http' | 'always' | 'never';
+  /** Finds the endpoint again when S3 says that the bucket is in `region`. */
+  readonly relocate: (region: string) => BucketEndpoint;
+}
+
+/** A request in S3's terms. */
+export interface S3Request {
+  readonly operation: string;
+  readonly method: 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE';
+  /** Relative to the store's prefix; undefined for the bucket. */
+  readonly key: string | undefined;
+  /** By `canonicalQuery`; empty for none. */
+  readonly query?: string;
+  readonly signed?: HeaderList;
+  /** Header lines that need no signature, each ending in CRLF. */
+  readonly unsigned?: string;
+  readonly body?: readonly Uint8Array[];
+  /** ms, instead of the transport's. */
+  readonly firstByteTimeout?: number;
+  /** Sees the head of an answer with a status below 300, and may name buffers for the body. */
+  answer?(head: ResponseHead): readonly Uint8Array[] | undefined;
+  progress?(bytes: number): void;
+}
+
+export interface S3Answer extends HttpAnswer {
+  /** When it was complete, ms since the epoch by our clock. */
+  readonly arrived: number;
+}
+
+/** What signs for one set of keys in one region. */
+interface Signing {
+  readonly credentials: Credentials;
+  readonly endpoint: BucketEndpoint;
+  readonly signer: Signer;
+  readonly blocks: SignedBlocks;
+}
+
+const NO_HEADERS: HeaderList = [];
+
+export class S3Requests {
+  readonly options: RequestsOptions;
+  #endpoint: BucketEndpoint;
+  #signing: Signing | undefined;
+  /** Server's clock minus ours, in ms; 0 until S3 complains. */
+  #clockOffset = 0;
+
+  constructor(endpoint: BucketEndpoint, options: RequestsOptions) {
+    this.#endpoint = endpoint;
+    this.options = options;
+  }
+
+  get endpoint(): BucketEndpoint {
+    return this.#endpoint;
+  }
+
+  get clockOffset(): number {
+    return this.#clockOffset;
+  }
+
+  /** Sends `request` with retries. Rejects with `Failure`. */
+  send(request: S3Request, signal?: AbortSignal): Promise<S3Answer> {
+    return this.run(request, signal, context => this.once(request, context, signal));
+  }
+
+  /** Runs `attempt`, which may be called several times. Rejects with `Failure`. */
+  run<T>(
+    what: { readonly operation: string; readonly key: string | undefined },
+    signal: AbortSignal | undefined,
+    attempt: (context: AttemptContext) => Promise<T>,
+    policy: RetryPolicy = this.options.retry,
+  ): Promise<T> {
+    const { clock, telemetry, random, bucket } = this.options;
+    const subject: Subject = { operation: what.operation, key: what.key, bucket };
+    return withRetries(
+      {
+        policy,
+        clock,
+        random,
+        failure: error => failureOfTransport(subject, error),
+        remedy: remedy => this.#remedy(remedy),
+        retrying: (failure, wait) => {
+          telemetry.count('s3.retries');
+          if (failure.throttled) telemetry.count('s3.throttled');
+          telemetry.log.debug({ reason: failure.message, wait: Math.round(wait) }, 'request to S3 is tried again');
+        },
+      },
+      signal,
+      attempt,
+    );
+  }
+
+  /** One attempt. Rejects with `Failure` or what `failureOfTransport` makes one. */
+  async once(request: S3Request, context: AttemptContext, signal?: AbortSignal): Promise<S3Answer> {
+    const { transport, telemetry } = this.options;
+    const ready = this.options.credentials.current();
+    const credentials = ready instanceof Promise ? await ready : ready;
+    const endpoint = this.#endpoint;
+    const now = this.now();
+    const head = this.#head(request, endpoint, credentials, now);
+    telemetry.count(`s3.${request.operation}`);
+    const answer = await transport.request({
+      origin: endpoint.origin,
+      method: request.method,
+      head,
+      signal,
+      ...(request.body ? { body: request.body } : {}),
+      ...(request.firstByteTimeout === undefined ? {} : { firstByteTimeout: request.firstByteTimeout }),
+      answer: head => (head.status < 300 ? request.answer?.(head) : undefined),
+      ...(request.progress ? { progress: bytes => this.#progress(bytes, request, context) } : {}),
+    });
+    return this.accept(request, answer, context, now, credentials);
+  }
+
+  /** Counts and checks an answer; shared with what the SDK words. Throws `Failure`. */
+  accept(
+    request: { readonly operation: string; readonly key: string | undefined; readonly body?: readonly Uint8Array[] },
+    answer: HttpAnswer,
+    context: AttemptContext,
+    sentAt: number,
+    credentials: Credentials | undefined,
+  ): S3Answer {
+    const { telemetry, bucket, clock } = this.options;
+    telemetry.count('s3.bytes_in', answer.bytes);
+    if (request.body) telemetry.count('s3.bytes_out', sizeOf(request.body));
+    if (answer.repeated) {
+      telemetry.count(`s3.${request.operation}`);
+      context.repeated();
+    }
+    const { status, headers } = answer.head;
+    if (status >= 300) {
+      throw failureOfAnswer(
+        { operation: request.operation, key: request.key, bucket },
+        { status, headers, body: answer.body },
+        sentAt,
+        this.#endpoint.scope.region,
+        credentials,
+      );
+    }
+    return { ...answer, arrived: clock.now() };
+  }
+
+  /** ms since the epoch, by S3's clock as far as it is known. */
+  now(): number {
+    return this.options.clock.now() + this.#clockOffset;
+  }
+
+  #progress(bytes: number, request: S3Request, context: AttemptContext): void {
+    context.progress();
+    request.progress!(bytes);
+  }
+
+  #head(request: S3Request, endpoint: BucketEndpoint, credentials: Credentials | undefined, now: number): string {
+    const { prefix, requesterPays } = this.options;
+    const path = pathOf(endpoint, request.key === undefined ? undefined : prefix + request.key);
+    const { method, query = '', body } = request;
+    const length =
+      body || method === 'PUT' || method === 'POST' ? `content-length: ${body ? sizeOf(body) : 0}\r\n` : '';
+    const start = `${method} ${path}${query === '' ? '' : `?${query}`} HTTP/1.1\r\nhost: ${endpoint.host}\r\n`;
+    const rest = `${length}${request.unsigned ?? ''}\r\n`;
+    const payer: HeaderList = requesterPays ? [['x-amz-request-payer', 'requester']] : NO_HEADERS;
+    if (!credentials) {
+      let plain = '';
+      for (const [name, value] of payer) plain += `${name}: ${value}\r\n`;
+      for (const [name, value] of request.signed ?? NO_HEADERS) plain += `${name}: ${value}\r\n`;
+      return start + plain + rest;
+    }
+    const signing = this.#signingFor(credentials, endpoint, payer);
+    if (method === 'GET' && query === '' && !request.signed)
+      return start + signing.blocks.get(endpoint.host, path, now) + rest;
+    const lines = signing.signer.sign(
+      {
+        method,
+        host: endpoint.host,
+        path,
+        query,
+        headers: request.signed ? (payer.length > 0 ? [...payer, ...request.signed] : request.signed) : payer,
+        payloadHash: this.#payloadHash(endpoint, body),
+      },
+      now,
+    );
+    return start + lines + rest;
+  }
+
+  #payloadHash(endpoint: BucketEndpoint, body: readonly Uint8Array[] | undefined): string {
+    const { signPayload } = this.options;
+    const open = signPayload === 'never' || (signPayload === 'http' && endpoint.origin.secure);
+    if (open) return UNSIGNED_PAYLOAD;
+    return body && body.length > 0 ? sha256Hex(body) : EMPTY_PAYLOAD_HASH;
+  }
+
+  #signingFor(credentials: Credentials, endpoint: BucketEndpoint, payer: HeaderList): Signing {
+    const known = this.#signing;
+    if (known && known.credentials === credentials && known.endpoint === endpoint) return known;
+    const signer = new Signer(credentials, endpoint.scope);
+    const blocks = new SignedBlocks(signer, this.#payloadHash(endpoint, undefined), payer);
+    this.#signing = { credentials, endpoint, signer, blocks };
+    return this.#signing;
+  }
+
+  async #remedy(remedy: Remedy): Promise<boolean> {
+    const { clock, credentials, relocate, telemetry, bucket } = this.options;
+    switch (remedy.what) {
+      case 'clock': {
+        const offset = remedy.serverDate - clock.now();
+        // Corrected by another request in the meantime, or it was not the clock after all.
+        if (Math.abs(offset - this.#clockOffset) < 60_000) return Math.abs(offset) > 60_000;
+        telemetry.log.warn(
+          { seconds: Math.round(offset / 1000) },
+          "this machine's clock is wrong; S3's is used to sign",
+        );
+        this.#clockOffset = offset;
+        this.#signing = undefined;
+        return true;
+      }
+      case 'credentials':
+        return credentials.replaced(remedy.used);
+      case 'region': {
+        const endpoint = relocate(remedy.region);
+        if (endpoint.origin.id === this.#endpoint.origin.id && endpoint.scope.region === this.#endpoint.scope.region) {
+          return true;
+        }
+        telemetry.log.info({ bucket, region: remedy.region }, 'S3 says that the bucket is in another region');
+        this.#endpoint = endpoint;
+        return true;
+      }
+    }
+  }
+}
+
+export function sizeOf(slices: readonly Uint8Array[]): number {
+  let size = 0;
+  for (const slice of slices) size += slice.length;
+  return size;
+}
+
+/** What callers of the store get to see of a failed request. */
+export function storeErrorOf(error: unknown): unknown {
+  return error instanceof Failure ? error.error : error;
+}
+
+/** Runs `work`; its failures leave as `StoreError`. */
+export async function atTheDoor<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    throw storeErrorOf(error);
+  }
+}
+
+/** True for a failed request of one of `kinds`. */
+export function isFailure(error: unknown, ...kinds: StoreErrorKind[]): boolean {
+  return error instanceof Failure && kinds.includes(error.error.kind);
+}

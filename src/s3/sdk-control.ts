@@ -1,0 +1,202 @@
+/**
+ * The operations that the AWS SDK words: those that control multipart uploads, delete in batches and read tags. They are a
+ * few for each large file, so the SDK's price (half a millisecond each) does not show, and their XML is its business.
+ *
+ * Its client sends through our transport: proxy, certificates, time-outs, counts and retries hold for it like for the rest.
+ * Answers that are no success become our failures before the SDK sees them. The SDK is loaded on first use, or by `load`:
+ * some 170 ms that a mount must not wait for.
+ */
+import { Readable } from 'node:stream';
+import type { S3Client } from '@aws-sdk/client-s3';
+import { StoreError } from '../errors.ts';
+import type { BucketEndpoint } from './endpoint.ts';
+import { Failure } from './error-kinds.ts';
+import type { S3Requests } from './requests.ts';
+import { refuseErrorIn200 } from './result-document.ts';
+import type { AttemptContext } from './retry.ts';
+import type { Credentials } from './sigv4.ts';
+
+type Sdk = typeof import('@aws-sdk/client-s3');
+
+/** What the SDK hands to its request handler, as far as it matters here. */
+interface SdkRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly query?: Record<string, string | string[] | null>;
+  readonly headers: Record<string, string>;
+  readonly body?: unknown;
+}
+
+interface Attempt {
+  readonly operation: string;
+  readonly key: string | undefined;
+  readonly context: AttemptContext;
+  readonly credentials: Credentials | undefined;
+  readonly signal: AbortSignal | undefined;
+  /** Date of the answer, filled in. */
+  date?: string | undefined;
+}
+
+/** Completing 10,000 parts may take minutes; S3 keeps the line alive with spaces meanwhile, other stores stay silent. */
+const SLOW_FIRST_BYTE_MS = 300_000;
+
+export interface SdkResult<T> {
+  readonly output: T;
+  /** The answer's `Date` header. */
+  readonly date: string | undefined;
+}
+
+export class SdkControl {
+  readonly #requests: S3Requests;
+  #sdk: Promise<Sdk> | undefined;
+  #client: { readonly client: S3Client; readonly endpoint: BucketEndpoint } | undefined;
+
+  constructor(requests: S3Requests) {
+    this.#requests = requests;
+  }
+
+  /** Loads the SDK's code, so that nothing needs to be read from disk later. */
+  load(): Promise<Sdk> {
+    this.#sdk ??= import('@aws-sdk/client-s3');
+    return this.#sdk;
+  }
+
+  /**
+   * Runs `call` with the client, with retries. `call` gets what it must give as `Bucket`, and the options for `send`, which
+   * carry the attempt. Rejects with `Failure`.
+   */
+  async run<T>(
+    operation: string,
+    key: string | undefined,
+    signal: AbortSignal | undefined,
+    call: (sdk: Sdk, client: S3Client, bucket: string, sendOptions: object) => Promise<T>,
+  ): Promise<SdkResult<T>> {
+    const sdk = await this.load();
+    return this.#requests.run({ operation, key }, signal, async context => {
+      const ready = this.#requests.options.credentials.current();
+      const credentials = ready instanceof Promise ? await ready : ready;
+      const attempt: Attempt = { operation, key, context, credentials, signal };
+      const client = this.#clientOf(sdk);
+      // S3's clock as we know it, if ours is wrong.
+      client.config.systemClockOffset = this.#requests.clockOffset;
+      try {
+        const { origin, basePath } = this.#requests.endpoint;
+        return { output: await call(sdk, client, `${origin.id}${basePath}`, { attempt }), date: attempt.date };
+      } catch (error) {
+        throw failureWithin(error) ?? this.#unreadable(error, operation, key);
+      }
+    });
+  }
+
+  close(): void {
+    this.#client?.client.destroy();
+  }
+
+  #clientOf(sdk: Sdk): S3Client {
+    const { endpoint, options } = this.#requests;
+    if (this.#client?.endpoint === endpoint) return this.#client.client;
+    // One client for one bucket: a client whose middleware is cached has sent requests to another bucket.
+    const client = new sdk.S3Client({
+      region: endpoint.scope.region,
+      // Host and path style are decided already: the bucket is named by its address (`addressOf`).
+      bucketEndpoint: true,
+      maxAttempts: 1,
+      // The SDK's defaults add checksums that other stores refuse, and `Expect`, which costs a round trip.
+      requestChecksumCalculation: 'WHEN_REQUIRED',
+      responseChecksumValidation: 'WHEN_REQUIRED',
+      expectContinueHeader: false,
+      credentials: async () => {
+        const current = await options.credentials.current();
+        if (!current) return { accessKeyId: '', secretAccessKey: '' };
+        // Dated so that the SDK asks each time: what is fresh is decided in one place only.
+        return { ...current, expiration: new Date(0) };
+      },
+      ...(options.credentials.anonymous ? { signer: { sign: async (request: never) => request } } : {}),
+      requestHandler: {
+        handle: (request: unknown, handlerOptions: unknown) =>
+          this.#send(request as SdkRequest, (handlerOptions as { attempt: Attempt }).attempt, endpoint),
+        metadata: { handlerProtocol: 'http/1.1' },
+        destroy: () => {},
+        httpHandlerConfigs: () => ({}),
+        updateHttpClientConfig: () => {},
+      } as never,
+    });
+    this.#client = { client, endpoint };
+    return client;
+  }
+
+  async #send(request: SdkRequest, attempt: Attempt, endpoint: BucketEndpoint): Promise<{ response: object }> {
+    const { transport, telemetry } = this.#requests.options;
+    const body = bodyOf(request.body);
+    let lines = '';
+    for (const [name, value] of Object.entries(request.headers)) lines += `${name}: ${value}\r\n`;
+    const sentAt = this.#requests.now();
+    telemetry.count(`s3.${attempt.operation}`);
+    const answer = await transport.request({
+      origin: endpoint.origin,
+      method: request.method,
+      head: `${request.method} ${request.path}${queryOf(request.query)} HTTP/1.1\r\n${lines}\r\n`,
+      signal: attempt.signal,
+      firstByteTimeout: SLOW_FIRST_BYTE_MS,
+      ...(body ? { body: [body] } : {}),
+    });
+    const subject = { operation: attempt.operation, key: attempt.key, bucket: this.#requests.options.bucket };
+    const accepted = this.#requests.accept(
+      { ...subject, ...(body ? { body: [body] } : {}) },
+      answer,
+      attempt.context,
+      sentAt,
+      attempt.credentials,
+    );
+    const { status, headers } = accepted.head;
+    refuseErrorIn200(subject, status, headers, accepted.body, sentAt, endpoint, attempt.credentials);
+    attempt.date = headers.get('date');
+    return {
+      response: {
+        statusCode: status,
+        headers: Object.fromEntries(headers),
+        body: Readable.from(Buffer.from(accepted.body), { objectMode: false }),
+      },
+    };
+  }
+
+  #unreadable(error: unknown, operation: string, key: string | undefined): unknown {
+    // The SDK's parser found something that is no answer of S3's. Other errors (of the transport) pass.
+    const transport = findCause(error, cause => cause.name === 'HttpError');
+    if (transport) return transport;
+    if (error instanceof StoreError) return error;
+    return new StoreError('corrupt', `${operation} failed: the answer could not be read`, {
+      operation,
+      cause: error,
+      ...(key === undefined ? {} : { key }),
+    });
+  }
+}
+
+function failureWithin(error: unknown): Failure | undefined {
+  return findCause(error, cause => cause instanceof Failure) as Failure | undefined;
+}
+
+function findCause(error: unknown, test: (cause: Error) => boolean): Error | undefined {
+  for (let cause = error, depth = 0; cause instanceof Error && depth < 5; cause = cause.cause, depth++) {
+    if (test(cause)) return cause;
+  }
+  return undefined;
+}
+
+function bodyOf(body: unknown): Uint8Array | undefined {
+  if (body === undefined || body === null || body === '') return undefined;
+  if (typeof body === 'string') return Buffer.from(body);
+  if (body instanceof Uint8Array) return body;
+  throw new TypeError('the SDK made a request whose body is a stream');
+}
+
+function queryOf(query: SdkRequest['query']): string {
+  const parts: string[] = [];
+  for (const [name, value] of Object.entries(query ?? {})) {
+    for (const each of Array.isArray(value) ? value : [value]) {
+      parts.push(each === null ? encodeURIComponent(name) : `${encodeURIComponent(name)}=${encodeURIComponent(each)}`);
+    }
+  }
+  return parts.length === 0 ? '' : `?${parts.join('&')}`;
+}
