@@ -6,7 +6,9 @@
  *    changed, so nothing decided before it is used after it.
  * 3. One save at a time. It stores a capture of one moment; reads and writes go on meanwhile. When it has succeeded the
  *    base changes in the same turn in which the saved bytes stop being unsaved: no read finds old bytes in between.
- * 4. Unsaved bytes are given up by nobody but `discard`, `reset` and `truncate`, whatever the store or the disk says.
+ * 4. The answer to a save may be lost though the work was done. Then the next save would meet its own object as another
+ *    client's: before it, the doubt is settled by a HEAD.
+ * 5. Unsaved bytes are given up by nobody but `discard`, `reset` and `truncate`, whatever the store or the disk says.
  */
 import type { Clock } from '../concurrency.ts';
 import { Mutex } from '../concurrency.ts';
@@ -24,7 +26,7 @@ import type { ReadCursor } from './read-plan.ts';
 import { Spiller } from './spiller.ts';
 import type { Spool } from './spool.ts';
 import { BLOCK_SIZE, type StoredContent } from './stored-content.ts';
-import { FileUpload, type SaveTarget } from './upload.ts';
+import { type Doubt, FileUpload, type SaveTarget } from './upload.ts';
 import { UPLOAD_SIZES, type UploadSizes } from './upload-plan.ts';
 
 export type { SaveTarget } from './upload.ts';
@@ -65,6 +67,10 @@ export class FileContent {
   /** `overlay.generation` of what is stored. */
   #savedGeneration = 0;
   #isLocal = false;
+  /** A save that failed and may have been done all the same. */
+  #doubt: (Doubt & { readonly size: number; readonly generation: number }) | undefined;
+  /** What such a save has stored, until a `save` has told of it. */
+  #settled: Saved | undefined;
   /** Ends the save in progress. */
   #stop = new AbortController();
 
@@ -90,6 +96,10 @@ export class FileContent {
 
   /** Anything that S3 does not have; so also a new file without a byte. */
   get unsaved(): boolean {
+    return this.#hasUnsaved || this.#settled !== undefined;
+  }
+
+  get #hasUnsaved(): boolean {
     return this.#stored === undefined || this.#overlay.generation !== this.#savedGeneration;
   }
 
@@ -121,12 +131,12 @@ export class FileContent {
         ? blocks.read(stored, offset, end - offset, cursor, signal)
         : readOverlay(this.#overlay, stored, offset, end, { blocks, memory: spool.memory, cursor, signal });
     if (!(reply instanceof Promise)) return reply;
-    return reply.catch((error: unknown) => {
-      // A save of our own has replaced the object under this read.
-      if (this.#stored !== stored && isStoreError(error, 'precondition-failed', 'not-found')) {
-        return this.read(offset, length, cursor, signal);
-      }
-      throw error;
+    return reply.catch(async (error: unknown) => {
+      // A save of our own may have replaced the object under this read.
+      if (!isStoreError(error, 'precondition-failed', 'not-found')) throw error;
+      if (this.#doubt && this.#stored === stored) await this.#saves.run(() => this.#settleDoubt(signal));
+      if (this.#stored === stored) throw error;
+      return this.read(offset, length, cursor, signal);
     });
   }
 
@@ -263,6 +273,7 @@ export class FileContent {
   /** The target has another key: parts sent for the old one are of no use. */
   renamed(): void {
     this.#upload.giveUp();
+    this.#clearDoubt();
   }
 
   /** The file has lost its name while open: what is written from now on is for its handles only, and is never sent. */
@@ -283,10 +294,44 @@ export class FileContent {
     });
   }
 
+  #clearDoubt(): void {
+    if (!this.#doubt) return;
+    this.#doubt = undefined;
+    this.#overlay.abandonSave();
+  }
+
+  /** Finds out whether the last save was done after all. If so it is committed. */
+  async #settleDoubt(signal: AbortSignal | undefined): Promise<void> {
+    const doubt = this.#doubt;
+    if (!doubt) return;
+    const { store, blocks } = this.#environment;
+    const info = await store.head(doubt.key, signal === undefined ? {} : { signal }).catch((error: unknown) => {
+      if (isStoreError(error, 'not-found')) return undefined;
+      throw error;
+    });
+    if (this.#doubt !== doubt) return;
+    this.#doubt = undefined;
+    if (info?.etag !== doubt.etag || info.size !== doubt.size) {
+      this.#overlay.abandonSave();
+      return;
+    }
+    const base = this.#stored;
+    const content = blocks.contentOf({ key: doubt.key, etag: info.etag, size: info.size });
+    this.#overlay.commitSave();
+    this.#stored = content;
+    this.#savedGeneration = doubt.generation;
+    if (base && base !== content) blocks.drop(base);
+    this.#upload.committed();
+    const { description } = doubt;
+    this.#settled = { written: { etag: info.etag, serverDate: info.serverDate }, description, content };
+  }
+
   #forget(): void {
+    this.#clearDoubt();
     this.#upload.giveUp();
     this.#overlay.reset(this.#stored?.size ?? 0);
     this.#savedGeneration = this.#overlay.generation;
+    this.#settled = undefined;
     this.#spiller.unregister();
   }
 
@@ -342,12 +387,20 @@ export class FileContent {
     const { blocks, spool } = this.#environment;
     const stop = this.#stop.signal;
     const signals = signal ? AbortSignal.any([signal, stop]) : stop;
+    if (this.#doubt) await this.#settleDoubt(signals);
+    const settled = this.#settled;
+    if (!this.#hasUnsaved) {
+      this.#settled = undefined;
+      return settled;
+    }
     const base = this.#stored;
     const capture = this.#overlay.beginSave();
     spool.memory.began();
     let committed = false;
     try {
-      const { key, written, description } = await this.#upload.save(capture, base, signals);
+      // Who calls knows the base before that one still.
+      const condition = settled && { ifMatch: settled.written.etag };
+      const { key, written, description } = await this.#upload.save(capture, base, condition, signals);
       const content = blocks.contentOf({ key, etag: written.etag, size: capture.size });
       if (stop.aborted) {
         // Discarded, but the store was faster: the base is what it has.
@@ -360,11 +413,19 @@ export class FileContent {
       commitBlocks(capture, base, content, { blocks, memory: spool.memory }, () => this.#overlay.commitSave());
       this.#stored = content;
       this.#savedGeneration = capture.generation;
+      this.#settled = undefined;
       committed = true;
       if (this.#overlay.blocks.count === 0) this.#spiller.unregister();
       return { written, description, content };
+    } catch (error) {
+      const { doubt } = this.#upload;
+      if (doubt && !stop.aborted) {
+        this.#doubt = { ...doubt, size: capture.size, generation: capture.generation };
+        this.#overlay.doubtSave();
+      }
+      throw error;
     } finally {
-      if (!committed) this.#overlay.abandonSave();
+      if (!committed && !this.#doubt) this.#overlay.abandonSave();
       capture.release();
       spool.memory.ended();
       if (committed) this.#upload.committed();

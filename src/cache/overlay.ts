@@ -89,7 +89,7 @@ export class Overlay {
   #limit: number;
   #generation = 0;
   /** What was touched since the capture of the save in progress, and the smallest size since then. */
-  #since: { readonly touched: RangeSet; readonly capture: Capture; limit: number } | undefined;
+  #since: { readonly touched: RangeSet; capture: Capture | undefined; limit: number } | undefined;
 
   constructor(memory: UnsavedMemory, size: number) {
     this.#memory = memory;
@@ -211,6 +211,11 @@ export class Overlay {
   /** True if `start` … `end` is still as it was at `beginSave`. */
   isIntactSince(start: number, end: number): boolean {
     return this.#since !== undefined && end <= this.#since.limit && !this.#since.touched.intersects(start, end);
+  }
+
+  /** Nobody knows whether it was saved: what is touched goes on being collected, for `commitSave` or `abandonSave`. */
+  doubtSave(): void {
+    if (this.#since) this.#since.capture = undefined;
   }
 
   /** Nothing was saved: all stays unsaved. */

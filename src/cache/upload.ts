@@ -5,6 +5,7 @@
  * 2. Parts go out ahead only where it pays: two whole ones at least, and more to come. A small file is one PUT.
  * 3. Nothing ahead of the save may fail it: what went wrong on the way is sent again, and only the save reports errors.
  */
+import { createHash } from 'node:crypto';
 import { type Clock, delay, forEachLimit } from '../concurrency.ts';
 import { isStoreError, StoreError } from '../errors.ts';
 import type { ObjectDescription, ObjectStore, UploadedPart, WriteCondition, Written } from '../s3/store.ts';
@@ -41,6 +42,13 @@ export interface Stored {
   readonly description: ObjectDescription;
 }
 
+/** A write whose answer never came: if the object has this ETag and size, it was done. */
+export interface Doubt {
+  readonly key: string;
+  readonly etag: string;
+  readonly description: ObjectDescription;
+}
+
 /** Parts sent at once: one connection carries about 90 MB/s, and twelve of 8 MiB fit in the share of a 256 MiB budget. */
 const PARALLEL_PARTS = 12;
 /** Copies at once: no bytes pass here, but S3 counts requests per prefix. */
@@ -66,6 +74,8 @@ export class FileUpload {
   #saving = false;
   /** Parts being sent ahead, and uploads being given up. */
   readonly #running = new Set<Promise<void>>();
+  /** Set when `save` has rejected though the store may have done what it was asked to. */
+  doubt: Doubt | undefined;
 
   constructor(environment: UploadEnvironment, overlay: Overlay, target: () => SaveTarget) {
     this.#environment = environment;
@@ -98,13 +108,19 @@ export class FileUpload {
   /**
    * Stores `capture`, whose unchanged bytes are those of `stored`.
    * @throws {StoreError} as the store said; `too-large` if no object can be that large. All parts that arrived are kept for
-   * another try, unless the store refused the condition.
+   * another try, unless the store refused the condition. `condition` stands for the target's own where it has one.
    */
-  async save(capture: Capture, stored: StoredContent | undefined, signal?: AbortSignal): Promise<Stored> {
+  async save(
+    capture: Capture,
+    stored: StoredContent | undefined,
+    condition: WriteCondition | undefined,
+    signal?: AbortSignal,
+  ): Promise<Stored> {
     this.#saving = true;
+    this.doubt = undefined;
     for (const part of this.#parts?.parts ?? []) part.captured = part.live;
     try {
-      return await this.#attempts(capture, stored, signal);
+      return await this.#attempts(capture, stored, condition, signal);
     } finally {
       this.#saving = false;
       this.#failed = false;
@@ -215,11 +231,17 @@ export class FileUpload {
     );
   }
 
-  async #attempts(capture: Capture, stored: StoredContent | undefined, signal?: AbortSignal): Promise<Stored> {
+  async #attempts(
+    capture: Capture,
+    stored: StoredContent | undefined,
+    instead: WriteCondition | undefined,
+    signal?: AbortSignal,
+  ): Promise<Stored> {
     const { store, sizes, clock } = this.#environment;
     const changed = changedRanges(capture);
     for (let attempt = 1; ; attempt++) {
-      const target = this.#target();
+      const asked = this.#target();
+      const target = asked.condition && instead ? withCondition(asked, instead) : asked;
       if (this.#parts && (this.#parts.key !== target.key || this.#parts.broken)) this.giveUp();
       const sent = (this.#parts?.parts ?? []).filter(part => part.captured && !part.failed);
       const plan = planUpload({ size: capture.size, changed, sent, limits: store.limits, sizes });
@@ -256,13 +278,11 @@ export class FileUpload {
     const body = await assemble(capture, stored, 0, capture.size, this.#environment, signal);
     try {
       const description = target.describe();
-      const written = await store.put(
-        target.key,
-        body.slices,
-        description,
-        target.condition,
-        signal === undefined ? {} : { signal },
-      );
+      const options = signal === undefined ? {} : { signal };
+      const written = await store.put(target.key, body.slices, description, target.condition, options).catch(error => {
+        if (isUncertain(error)) this.doubt = { key: target.key, etag: etagOfBody(body.slices), description };
+        throw error;
+      });
       // A file that was large once may have an upload in progress.
       this.giveUp();
       return { key: target.key, written, description };
@@ -300,8 +320,11 @@ export class FileUpload {
       run([...indexes('send'), ...indexes('sent')], this.#parallel),
     ]);
     if (first) throw first.error;
-    const { condition } = target;
-    const written = await parts.complete(uploaded, condition, signal);
+    const written = await parts.complete(uploaded, target.condition, signal).catch(error => {
+      const { key, description } = parts;
+      if (isUncertain(error)) this.doubt = { key, etag: etagOfParts(uploaded), description };
+      throw error;
+    });
     return { key: parts.key, written, description: parts.description };
   }
 
@@ -332,4 +355,27 @@ export class FileUpload {
     }
     return this.#send(parts, { number, offset, size }, capture, stored, marks, signal).done;
   }
+}
+
+function withCondition(target: SaveTarget, condition: WriteCondition): SaveTarget {
+  return { key: target.key, condition, describe: () => target.describe() };
+}
+
+/** The request may have reached the store. */
+function isUncertain(error: unknown): boolean {
+  return isStoreError(error, 'unavailable', 'timeout', 'aborted', 'corrupt');
+}
+
+/** What S3 gives a PUT as its ETag, unless it encrypts with a KMS key: then no doubt can be settled by it. */
+function etagOfBody(slices: readonly Uint8Array[]): string {
+  const hash = createHash('md5');
+  for (const slice of slices) hash.update(slice);
+  return `"${hash.digest('hex')}"`;
+}
+
+/** Likewise of a multipart upload: the MD5 of the parts' MD5s, and their number. */
+function etagOfParts(parts: readonly UploadedPart[]): string {
+  const hash = createHash('md5');
+  for (const part of parts) hash.update(Buffer.from(part.etag.replaceAll('"', ''), 'hex'));
+  return `"${hash.digest('hex')}-${parts.length}"`;
 }

@@ -65,6 +65,8 @@ async function run(
   let file: FileContent = s.open();
   let saving: Saving | undefined;
   let tag = 0;
+  /** A save in doubt asks first what has become of the one before, and captures what there is after that. */
+  let doubt = false;
 
   const what: string[] = [];
   const fail = (message: string): never => {
@@ -87,9 +89,12 @@ async function run(
       if (s.store.info(s.target.key)!.etag !== saved.content.version.etag) fail('the base is not what is stored');
       if (file.stored !== saved.content) fail('the base was not switched');
       s.target.condition = { ifMatch: saved.written.etag };
+      doubt = false;
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
       what.push(`(${error.kind})`);
+      if (error.kind === 'precondition-failed') fail('a conflict with nobody');
+      doubt = true;
     }
   };
 
@@ -160,7 +165,7 @@ async function run(
       what.push('save');
       saving = { expected: model.bytes.slice(), done: file.save() };
       saving.done.catch(() => {});
-      if (random.below(2) === 0) await settle();
+      if (doubt || random.below(2) === 0) await settle();
     } else if (kind < 94) {
       const operation = FAILING[random.below(FAILING.length)]!;
       const error = (['unavailable', 'timeout', 'no-such-upload', 'conflict'] as const)[random.below(4)]!;
@@ -171,7 +176,7 @@ async function run(
           ? 'unavailable'
           : error;
       what.push(`fail ${operation}`);
-      s.store.failNext(operation, possible);
+      s.store.failNext(operation, possible, { workDone: possible === 'timeout' && random.below(2) === 0 });
     } else if (kind < 96) {
       what.push('seek');
       const offset = random.below(model.bytes.length + 1);
@@ -214,17 +219,17 @@ async function run(
 }
 
 t.test('with memory to spare', async t => {
-  for (let seed = 1; seed <= 12; seed++) await run(t, seed, 800, { clock: eager });
+  for (let seed = 1; seed <= 5; seed++) await run(t, seed, 800, { clock: eager });
   t.pass();
 });
 
 t.test('with so little memory that most of the file is spooled', async t => {
-  for (let seed = 101; seed <= 112; seed++) await run(t, seed, 800, { clock: eager, budget: 2 * MIB });
+  for (let seed = 101; seed <= 105; seed++) await run(t, seed, 800, { clock: eager, budget: 2 * MIB });
   t.pass();
 });
 
 t.test('with one PUT for everything', async t => {
   const sizes = { singlePut: MIB, part: 512 * KIB, copyPart: MIB, maxCopyPart: MIB, copies: 1 };
-  for (let seed = 201; seed <= 206; seed++) await run(t, seed, 800, { clock: eager, sizes, budget: 3 * MIB });
+  for (let seed = 201; seed <= 204; seed++) await run(t, seed, 800, { clock: eager, sizes, budget: 3 * MIB });
   t.pass();
 });

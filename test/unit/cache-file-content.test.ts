@@ -430,3 +430,54 @@ t.test('a file larger than an object is refused at the write', async t => {
   t.throws(() => file.truncate(64 * MIB + 1), { code: 'EFBIG' });
   t.equal(file.size, 0);
 });
+
+t.test('a save whose answer was lost is found done, not taken for another client', async t => {
+  for (const [size, operation] of [
+    [1000, 'PutObject'],
+    [300 * KIB, 'CompleteMultipartUpload'],
+  ] as const) {
+    const s = setup(t);
+    const file = s.open();
+    await file.write(0, pattern(size, 1));
+    s.store.failNext(operation, 'timeout', { workDone: true });
+    t.equal(await kindOf(file.save()), 'timeout');
+    t.ok(file.unsaved, 'nobody knows yet');
+    const saved = await file.save();
+    t.equal(s.store.count(operation), 1, 'nothing is sent again');
+    t.equal(saved?.written.etag, s.store.info('file')?.etag);
+    t.notOk(file.unsaved);
+    t.ok(equal(await readAll(file), pattern(size, 1)));
+  }
+});
+
+t.test('what was written after a lost answer is saved over it', async t => {
+  const s = setup(t);
+  const bytes = pattern(300 * KIB, 1);
+  const file = s.openForeign(bytes);
+  await file.write(1000, pattern(10, 2));
+  s.store.failNext('CompleteMultipartUpload', 'unavailable', { workDone: true });
+  t.equal(await kindOf(file.save()), 'unavailable');
+  await file.write(2000, pattern(10, 3));
+  bytes.set(pattern(10, 2), 1000);
+  bytes.set(pattern(10, 3), 2000);
+  t.ok(
+    equal(bytesOf(await file.read(290 * KIB, 1000)), bytes.subarray(290 * KIB, 291 * KIB - 24)),
+    'and read meanwhile',
+  );
+  const saved = await file.save();
+  t.ok(equal(s.store.bytes('file'), bytes));
+  t.equal(saved?.content, file.stored);
+  t.notOk(file.unsaved);
+});
+
+t.test('another client after a lost answer is still a conflict', async t => {
+  const s = setup(t);
+  const file = s.open();
+  await file.write(0, pattern(1000, 1));
+  s.store.failNext('PutObject', 'timeout');
+  t.equal(await kindOf(file.save()), 'timeout');
+  s.store.putForeign('file', 'theirs');
+  t.equal(await kindOf(file.save()), 'precondition-failed');
+  t.equal(s.store.text('file'), 'theirs');
+  t.ok(equal(await readAll(file), pattern(1000, 1)));
+});
