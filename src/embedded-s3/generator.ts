@@ -9,25 +9,22 @@ import { endianness } from 'node:os';
 
 const LITTLE_ENDIAN = endianness() === 'LE';
 
-function word(index: number, base: number): number {
-  let h = (index + base) | 0;
-  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
-  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
-  return h ^ (h >>> 16);
-}
-
 /** Bytes `offset` … `offset + length - 1` of the stream of `seed`. */
 export function generatedBytes(seed: number, offset: number, length: number): Buffer {
-  if (length === 0) return Buffer.alloc(0);
-  const base = Math.imul(seed, 0x9e3779b9);
   const first = Math.floor(offset / 4);
   const lead = offset - first * 4;
   const count = Math.ceil((lead + length) / 4);
-  const words = new Int32Array(count);
+  // Not `new Int32Array`: zeroing fresh memory took a third of the time.
+  const bytes = Buffer.allocUnsafeSlow(count * 4);
+  const words = new Int32Array(bytes.buffer, bytes.byteOffset, count);
   // `| 0` reduces modulo 2^32, also beyond 2^32 words.
-  const start = (first % 2 ** 32) | 0;
-  for (let i = 0; i < count; i++) words[i] = word((start + i) | 0, base);
-  const bytes = Buffer.from(words.buffer);
+  const start = ((first % 2 ** 32) | 0) + Math.imul(seed, 0x9e3779b9);
+  for (let i = 0; i < count; i++) {
+    let h = (start + i) | 0;
+    h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+    h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+    words[i] = h ^ (h >>> 16);
+  }
   if (!LITTLE_ENDIAN) bytes.swap32();
   return bytes.subarray(lead, lead + length);
 }
