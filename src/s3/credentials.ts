@@ -19,7 +19,7 @@ const REFRESH_PAUSE_MS = 5_000;
 /** The SDK's chain, loaded on first use (some 40 ms). `profile`: a section of ~/.aws/config. */
 export function sdkCredentials(profile?: string): CredentialProvider {
   return async () => {
-    const { defaultProvider } = await import('@aws-sdk/credential-provider-node');
+    const { defaultProvider } = await import('./sdk-chain.ts');
     // A chain made anew reads the files again: keys that were replaced there hold without a remount.
     const chain = defaultProvider({ ...(profile === undefined ? {} : { profile }), ignoreCache: true });
     const { accessKeyId, secretAccessKey, sessionToken, expiration } = await chain();

@@ -14,9 +14,7 @@ const GLOBAL_HOST = 's3.amazonaws.com';
 
 /** What AWS_REGION or the profile says, read by the SDK's own code; undefined if nothing. */
 export async function configuredRegion(profile?: string): Promise<string | undefined> {
-  const { loadConfig, NODE_REGION_CONFIG_FILE_OPTIONS, NODE_REGION_CONFIG_OPTIONS } = await import(
-    '@smithy/core/config'
-  );
+  const { loadConfig, NODE_REGION_CONFIG_FILE_OPTIONS, NODE_REGION_CONFIG_OPTIONS } = await import('./sdk-chain.ts');
   try {
     const read = loadConfig(
       { ...NODE_REGION_CONFIG_OPTIONS, default: '' },
