@@ -120,7 +120,7 @@ t.test('every plan is one that S3 takes, and puts every byte where it belongs', 
       if (wrong) throw new Error(wrong);
       return true;
     }),
-    { numRuns: 1500 },
+    { numRuns: 500 },
   );
   t.pass();
 });
@@ -161,7 +161,7 @@ t.test('parts sent ahead are used where they can be, and never break a plan', as
         return true;
       },
     ),
-    { numRuns: 3000 },
+    { numRuns: 1500 },
   );
   t.pass();
 });
