@@ -86,7 +86,8 @@ export async function mountStateOf(path: string, options: { readonly limit?: num
   const mount = await findMount(await mountPointPath(path));
   if (mount === undefined) return { state: 'none' };
   const limit = options.limit ?? ANSWER_LIMIT;
-  const { code, found, stderr } = await runCommand('stat', ['--', mount.mountPoint], { limit });
+  // statfs(2): attributes the kernel would still have for a while after the daemon's death.
+  const { code, found, stderr } = await runCommand('stat', ['-f', '--', mount.mountPoint], { limit });
   if (!found) throw new Error("the command 'stat' is not installed; it belongs to coreutils");
   // Permission denied is an answer too: a mount without allow_other refuses even root.
   if (code !== undefined) return { state: /not connected/i.test(stderr) ? 'dead' : 'alive', mount };

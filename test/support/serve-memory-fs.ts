@@ -2,6 +2,7 @@
  * The child process that serves a `MemoryFs` on a mount, for tests that touch the mount from outside. Started with `fork`;
  * its one argument is a `ServeOptions` as JSON; talks over IPC.
  */
+import { spawn } from 'node:child_process';
 import { FsError } from '../../src/errors.ts';
 import { DevFuseBinding } from '../../src/fuse/dev-fuse-binding.ts';
 import { MountError } from '../../src/fuse/mount-error.ts';
@@ -83,10 +84,19 @@ async function run(mounted: Mounted, command: Command): Promise<unknown> {
 // A process with a thread parked in a read of /dev/fuse cannot end by exit: the kernel must do it.
 const leave = (): never => process.kill(process.pid, 'SIGKILL') as never;
 
+// Neither can it end by a crash; the mount would stay, and whoever touches it would hang.
+const crash = (error: unknown): void => {
+  if (process.connected) console.error(error);
+  spawn('umount', ['-l', options.mount.mountPoint], { stdio: 'ignore' }).on('exit', leave);
+};
+process.on('uncaughtException', crash);
+process.on('unhandledRejection', crash);
+
 try {
   const mounted = await makeBinding().mount(ops, options.mount);
+  let last: Promise<void> = Promise.resolve();
   process.on('message', ({ id, command }: { id: number; command: Command }) => {
-    run(mounted, command).then(
+    const answered = run(mounted, command).then(
       value => tell({ event: 'answer', id, value }),
       (error: unknown) =>
         tell({
@@ -95,12 +105,15 @@ try {
           code: error instanceof FsError || error instanceof MountError ? error.code : `${error}`,
         }),
     );
+    last = answered;
   });
   // The parent has died: nobody else would take the mount away.
   process.on('disconnect', () => void mounted.unmount({ lazy: true }).finally(leave));
   tell({ event: 'mounted' });
   const end = await mounted.ended;
   await memory.destroy();
+  // An unmount that was asked for is answered first.
+  await last;
   process.removeAllListeners('disconnect');
   process.send?.({ event: 'ended', end } satisfies Message, () => process.exit(0));
 } catch (error) {
