@@ -40,7 +40,7 @@ export interface ConditionalWrite {
 }
 
 /** An MD5 that no object has: none hashes to zero as far as anybody knows. */
-const IMPOSSIBLE_ETAG = '"00000000000000000000000000000000"';
+export const IMPOSSIBLE_ETAG = '"00000000000000000000000000000000"';
 /** Conflicts with other writers in progress that are waited out, for a PUT. */
 const CONFLICT_ATTEMPTS = 4;
 /** Keys remembered whose last write had no known outcome. */
@@ -81,16 +81,18 @@ export class ConditionalWriter {
   }
 
   /**
-   * After a 412 to `use` with `etag`: was it the spelling? True if the object still has that ETag and the other spelling has
-   * not been tried yet; the next `spelled` gives it.
+   * After a 412 to `use` with `etag`: `again` if it was the spelling (the object still has that ETag, and the other spelling
+   * has not been tried yet; the next `spelled` gives it), `gone` if there is no object (where AWS says 404, Ceph says 412),
+   * else `changed`.
    */
-  async misspelled(use: EtagUse, key: string, etag: string): Promise<boolean> {
-    if (this.#options.known || this.#unquoted.has(use)) return false;
+  async afterRefusal(use: EtagUse, key: string, etag: string): Promise<'again' | 'gone' | 'changed'> {
+    if (this.#options.known) return 'changed';
     const info = await this.#options.head(key);
-    if (info?.etag !== etag) return false;
+    if (!info) return 'gone';
+    if (info.etag !== etag || this.#unquoted.has(use)) return 'changed';
     this.#unquoted.set(use, true);
     this.#options.telemetry.log.info({ use }, 'this store wants ETags without quotes in conditions');
-    return true;
+    return 'again';
   }
 
   /** A condition with the spelling that `spelled` gave held. */
@@ -126,8 +128,10 @@ export class ConditionalWriter {
           continue;
         }
         const missed = isFailure(error, 'precondition-failed') && condition && 'ifMatch' in condition;
-        if (missed && (await this.misspelled(operation, key, condition.ifMatch))) continue;
-        throw error;
+        if (!missed) throw error;
+        const verdict = await this.afterRefusal(operation, key, condition.ifMatch);
+        if (verdict === 'again') continue;
+        throw verdict === 'gone' ? this.#refusal(write, 'not-found', 'it is gone') : error;
       }
     }
   }
@@ -235,7 +239,7 @@ export class ConditionalWriter {
   #refusal(write: ConditionalWrite, kind: StoreErrorKind, what: string): Failure {
     const { operation, key } = write;
     return new Failure(
-      new StoreError(kind, `${operation} of "${printable(key)}" was not sent: ${what}`, { operation, key }),
+      new StoreError(kind, `${operation} of "${printable(key)}" was not done: ${what}`, { operation, key }),
     );
   }
 }

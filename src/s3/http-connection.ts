@@ -463,7 +463,8 @@ export class Connection {
       }
       this.#bytes += data.length;
       if (this.#bytes > this.#options.maxCollected) throw tooLong(this.#options.maxCollected);
-      this.#collected.push(data.slice());
+      // A copy: `slice` of a Buffer would be a view of what the next read overwrites.
+      this.#collected.push(Buffer.from(data));
     };
     const decoder = this.#decoder;
     let used = bytes.length;

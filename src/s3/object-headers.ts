@@ -1,6 +1,7 @@
 /** What S3 keeps beside an object's bytes, as headers: written in full with each object, read from each HEAD and GET. */
 import { StoreError } from '../errors.ts';
 import { quotedEtag } from './listing.ts';
+import { encodeComponent } from './sigv4.ts';
 import type { ContentHeaders, ObjectDescription, ObjectInfo } from './store.ts';
 
 export type Headers = ReadonlyMap<string, string>;
@@ -67,7 +68,8 @@ export function describingHeaders(
 
 /** Tags as the `x-amz-tagging` header takes them. */
 export function taggingHeader(tags: readonly (readonly [string, string])[]): readonly [string, string] {
-  return ['x-amz-tagging', new URLSearchParams(tags.map(([name, value]) => [name, value])).toString()];
+  // A space as %20: Ceph RGW takes the plus sign of a form for itself.
+  return ['x-amz-tagging', tags.map(([name, value]) => `${encodeComponent(name)}=${encodeComponent(value)}`).join('&')];
 }
 
 /** ms since the epoch of a `Date` or `Last-Modified` header; undefined if there is none or it is no date. */

@@ -8,7 +8,8 @@ import { createHash } from 'node:crypto';
 import { delay, forEachLimit } from '../concurrency.ts';
 import { isStoreError, StoreError } from '../errors.ts';
 import type { ConditionalWrite, ConditionHeaders } from './conditional-write.ts';
-import { ConditionalWriter } from './conditional-write.ts';
+import { ConditionalWriter, IMPOSSIBLE_ETAG } from './conditional-write.ts';
+import { CopySources } from './copy-source.ts';
 import { Failure, printable } from './error-kinds.ts';
 import { parseListing, quotedEtag } from './listing.ts';
 import type { HeaderList, WriteDefaults } from './object-headers.ts';
@@ -75,6 +76,7 @@ export class S3Store implements ObjectStore {
   readonly #requests: S3Requests;
   readonly #control: SdkControl;
   readonly #writer: ConditionalWriter;
+  readonly #sources: CopySources;
   readonly #parts: S3StoreParts;
 
   constructor(parts: S3StoreParts) {
@@ -89,6 +91,12 @@ export class S3Store implements ObjectStore {
       known: parts.requests.endpoint.aws,
       head: key => this.#look(key),
       pause: attempt => delay(clock, backoff(retry, attempt, false, random)),
+    });
+    this.#sources = new CopySources({
+      writer: this.#writer,
+      telemetry,
+      known: parts.requests.endpoint.aws,
+      head: key => this.#look(key),
     });
   }
 
@@ -262,7 +270,7 @@ export class S3Store implements ObjectStore {
     }
     const earliest = this.#requests.now() - CLOCKS_APART_MS;
     const send = (conditions: ConditionHeaders): Promise<Written> =>
-      this.#copySent(source, key, [...directives, ...conditionList(conditions)], options.signal);
+      this.#copySent(source, key, conditions, directives, options.signal);
     return this.#write({
       operation: 'CopyObject',
       key,
@@ -367,6 +375,7 @@ export class S3Store implements ObjectStore {
       requests: this.#requests,
       control: this.#control,
       writer: this.#writer,
+      sources: this.#sources,
       limits: this.limits,
       wholeKey: this.#whole(key),
       sourcePath: source => this.#sourcePath(source),
@@ -424,7 +433,7 @@ export class S3Store implements ObjectStore {
   /** A read was refused because of how its `If-Match` was spelled: it is to be sent again. */
   async #misread(error: unknown, key: string, ifMatch: string | undefined): Promise<boolean> {
     if (ifMatch === undefined || !isFailure(error, 'precondition-failed')) return false;
-    return this.#writer.misspelled('read', key, ifMatch);
+    return (await this.#writer.afterRefusal('read', key, ifMatch)) === 'again';
   }
 
   /** No range of an empty object can be had (416): a HEAD tells of it what a GET would have. */
@@ -495,31 +504,34 @@ export class S3Store implements ObjectStore {
     }
   }
 
-  async #copySent(
+  #copySent(
     source: ObjectVersion,
     key: string,
+    conditions: ConditionHeaders,
     headers: HeaderList,
     signal: AbortSignal | undefined,
   ): Promise<Written> {
-    for (;;) {
-      const spelled = this.#writer.spelled('copy-source', source.etag);
-      const request: S3Request = {
-        operation: 'CopyObject',
-        method: 'PUT',
-        key,
-        signed: [...headers, ['x-amz-copy-source-if-match', spelled]],
-        firstByteTimeout: COPY_FIRST_BYTE_MS,
-      };
-      try {
+    return this.#sources.copy({
+      operation: 'CopyObject',
+      source,
+      trial: conditions.ifMatch === IMPOSSIBLE_ETAG,
+      targetHolds: async () => {
+        if (conditions.ifMatch === undefined) return !conditions.ifNoneMatch || !(await this.#look(key));
+        return (await this.#look(key))?.etag === quotedEtag(conditions.ifMatch);
+      },
+      send: async ifMatch => {
+        const guard: HeaderList = ifMatch === undefined ? [] : [['x-amz-copy-source-if-match', ifMatch]];
+        const request: S3Request = {
+          operation: 'CopyObject',
+          method: 'PUT',
+          key,
+          signed: [...headers, ...guard, ...conditionList(conditions)],
+          firstByteTimeout: COPY_FIRST_BYTE_MS,
+        };
         const answer = await sentWithResult(this.#requests, request, signal);
-        this.#writer.worked('copy-source');
         return writtenOf(textIn(answer, request, 'CopyObjectResult', 'ETag'), answer, key, 'CopyObject');
-      } catch (error) {
-        const refused = isFailure(error, 'precondition-failed');
-        if (refused && (await this.#writer.misspelled('copy-source', source.key, source.etag))) continue;
-        throw error;
-      }
-    }
+      },
+    });
   }
 
   /** Has the object what a copy was to give it? Content headers and metadata, against a description or those of a source. */
@@ -572,7 +584,7 @@ export class S3Store implements ObjectStore {
           return;
         }
         const refused = isFailure(error, 'precondition-failed');
-        if (refused && (await this.#writer.misspelled('DeleteObject', key, ifMatch))) continue;
+        if (refused && (await this.#writer.afterRefusal('DeleteObject', key, ifMatch)) === 'again') continue;
         // Our own first attempt may have deleted it: gone is what was asked for.
         if (refused && error instanceof Failure && error.unknownBefore && !(await this.#look(key))) return;
         throw error;

@@ -2,8 +2,10 @@
 import { createHash } from 'node:crypto';
 import { isStoreError, StoreError } from '../errors.ts';
 import type { ConditionalWriter } from './conditional-write.ts';
+import type { CopySources } from './copy-source.ts';
 import { printable } from './error-kinds.ts';
 import { quotedEtag } from './listing.ts';
+import type { HeaderList } from './object-headers.ts';
 import { httpDate } from './object-headers.ts';
 import type { S3Request, S3Requests } from './requests.ts';
 import { atTheDoor, isFailure, sizeOf, storeErrorOf } from './requests.ts';
@@ -25,6 +27,7 @@ export interface UploadParts {
   readonly requests: S3Requests;
   readonly control: SdkControl;
   readonly writer: ConditionalWriter;
+  readonly sources: CopySources;
   readonly limits: StoreLimits;
   /** The key with the store's prefix. */
   readonly wholeKey: string;
@@ -68,8 +71,8 @@ export class S3Upload implements Upload {
     options: RequestOptions = {},
   ): Promise<UploadedPart> {
     this.#checkPart('UploadPartCopy', number, length);
-    const { requests, writer } = this.#with;
-    for (;;) {
+    const send = async (ifMatch: string | undefined): Promise<UploadedPart> => {
+      const guard: HeaderList = ifMatch === undefined ? [] : [['x-amz-copy-source-if-match', ifMatch]];
       const request: S3Request = {
         operation: 'UploadPartCopy',
         method: 'PUT',
@@ -77,21 +80,17 @@ export class S3Upload implements Upload {
         query: this.#query(number),
         signed: [
           ['x-amz-copy-source', this.#with.sourcePath(source.key)],
-          ['x-amz-copy-source-if-match', writer.spelled('copy-source', source.etag)],
           ['x-amz-copy-source-range', `bytes=${offset}-${offset + length - 1}`],
+          ...guard,
         ],
         firstByteTimeout: COPY_FIRST_BYTE_MS,
       };
-      try {
-        const answer = await sentWithResult(requests, request, options.signal);
-        writer.worked('copy-source');
-        return { number, etag: quotedEtag(textIn(answer, request, 'CopyPartResult', 'ETag')), size: length };
-      } catch (error) {
-        const refused = isFailure(error, 'precondition-failed');
-        if (refused && (await atTheDoor(writer.misspelled('copy-source', source.key, source.etag)))) continue;
-        throw storeErrorOf(error);
-      }
-    }
+      const answer = await sentWithResult(this.#with.requests, request, options.signal);
+      return { number, etag: quotedEtag(textIn(answer, request, 'CopyPartResult', 'ETag')), size: length };
+    };
+    return atTheDoor(
+      this.#with.sources.copy({ operation: 'UploadPartCopy', source, trial: false, targetHolds: () => true, send }),
+    );
   }
 
   async complete(

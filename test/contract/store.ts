@@ -15,6 +15,8 @@ export interface StoreUnderTest {
     readonly conditionalComplete?: boolean;
     readonly conditionalCopy?: boolean;
     readonly conditionalDelete?: boolean;
+    /** Completing an upload that was aborted answers 500 for a while (Ceph RGW 16). */
+    readonly abortedUploads?: boolean;
     readonly tagsOnCopy?: boolean;
   };
 }
@@ -67,7 +69,7 @@ export function storeContract(t: Test, name: string, under: StoreUnderTest): voi
         contentLanguage: 'ko',
         cacheControl: 'max-age=5',
       },
-      metadata: { mtime: '1700000000.5', mode: '33188', 'odd.name_1': 'a b c' },
+      metadata: { mtime: '1700000000.5', mode: '33188', 'odd.name-1': 'a b c' },
     };
     const before = Date.now();
     const written = await store.put(
@@ -390,7 +392,9 @@ export function storeContract(t: Test, name: string, under: StoreUnderTest): voi
     const sent = await upload.putPart(1, bytes('x'));
     await upload.abort();
     await upload.abort();
-    await fails(t, 'no-such-upload', upload.complete([sent], undefined), 'complete after abort');
+    if (!lacks.abortedUploads) {
+      await fails(t, 'no-such-upload', upload.complete([sent], undefined), 'complete after abort');
+    }
     await fails(t, 'not-found', store.head('gone'), 'nothing is there');
     const wrong = await store.beginUpload('wrong', PLAIN);
     const part = await wrong.putPart(1, bytes('x'));

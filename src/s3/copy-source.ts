@@ -1,0 +1,94 @@
+/**
+ * Server-side copies of one version only.
+ *
+ * `x-amz-copy-source-if-match` is what guards a copy against a source that has changed. Some stores (Ceph RGW 16) take no
+ * notice of it. Like conditions on writes, that is found out by a condition that cannot hold: if the copy is refused, they
+ * are kept; if it succeeds, they are not, and the copy is the one that was meant. Where they are not kept, a HEAD of the
+ * source right before each copy narrows the window.
+ */
+import { StoreError } from '../errors.ts';
+import type { Telemetry } from '../telemetry.ts';
+import type { ConditionalWriter } from './conditional-write.ts';
+import { IMPOSSIBLE_ETAG } from './conditional-write.ts';
+import { Failure, printable } from './error-kinds.ts';
+import { isFailure } from './requests.ts';
+import type { ObjectInfo, ObjectVersion } from './store.ts';
+
+export interface CopySourcesOptions {
+  readonly writer: ConditionalWriter;
+  readonly telemetry: Telemetry;
+  /** The store is known to keep conditions. */
+  readonly known: boolean;
+  /** The object as it is; undefined if there is none. Rejects with `Failure`. */
+  head(key: string): Promise<ObjectInfo | undefined>;
+}
+
+export interface GuardedCopy<T> {
+  readonly operation: 'CopyObject' | 'UploadPartCopy';
+  readonly source: ObjectVersion;
+  /** Copies if the source has this ETag (undefined: whatever it is). Rejects with `Failure`. */
+  send(ifMatch: string | undefined): Promise<T>;
+  /** Would a refusal be the source's? False where a condition on the target does not hold, or is itself a trial. */
+  targetHolds(): Promise<boolean> | boolean;
+  /** The condition on the target is a trial: this is no time for a second one. */
+  readonly trial: boolean;
+}
+
+export class CopySources {
+  readonly #options: CopySourcesOptions;
+  #kept: boolean | undefined;
+
+  constructor(options: CopySourcesOptions) {
+    this.#options = options;
+    if (options.known) this.#kept = true;
+  }
+
+  /** Rejects with `Failure`. */
+  async copy<T>(copy: GuardedCopy<T>): Promise<T> {
+    if (this.#kept !== true) await this.#lookBefore(copy);
+    if (this.#kept === undefined && !copy.trial) {
+      try {
+        const done = await copy.send(IMPOSSIBLE_ETAG);
+        this.#kept = false;
+        this.#options.telemetry.log.warn(
+          { operation: copy.operation },
+          'this store does not keep conditions on the source of copies: a file that changes while it is copied may mix',
+        );
+        return done;
+      } catch (error) {
+        if (!isFailure(error, 'precondition-failed') || !(await copy.targetHolds())) throw error;
+        this.#kept = true;
+      }
+    }
+    return this.#kept === false ? copy.send(undefined) : this.#guarded(copy);
+  }
+
+  async #guarded<T>(copy: GuardedCopy<T>): Promise<T> {
+    const { source } = copy;
+    const { writer } = this.#options;
+    for (;;) {
+      try {
+        const done = await copy.send(writer.spelled('copy-source', source.etag));
+        if (this.#kept) writer.worked('copy-source');
+        return done;
+      } catch (error) {
+        if (copy.trial || !isFailure(error, 'precondition-failed')) throw error;
+        if ((await writer.afterRefusal('copy-source', source.key, source.etag)) !== 'again') throw error;
+      }
+    }
+  }
+
+  async #lookBefore(copy: GuardedCopy<unknown>): Promise<void> {
+    const { source, operation } = copy;
+    const info = await this.#options.head(source.key);
+    if (info?.etag === source.etag) return;
+    const what = info ? `it is now version ${info.etag}` : 'it is gone';
+    throw new Failure(
+      new StoreError(
+        info ? 'precondition-failed' : 'not-found',
+        `${operation} from "${printable(source.key)}" was not done: ${what}`,
+        { operation, key: source.key },
+      ),
+    );
+  }
+}
