@@ -379,6 +379,7 @@ export class S3Store implements ObjectStore {
       limits: this.limits,
       wholeKey: this.#whole(key),
       sourcePath: source => this.#sourcePath(source),
+      look: wanted => this.#look(wanted),
       payer: this.#payer(),
     });
   }
