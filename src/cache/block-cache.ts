@@ -103,7 +103,6 @@ export class BlockCache {
       maxRequestBytes,
       resident,
       contentOf: info => this.contentOf(info),
-      isPinned: content => this.#pins.has(content),
     });
     const ahead = new ReadAhead({ budget, resident, inFlight, clock, maxReadAhead, maxRequestBytes });
     budget.addReclaimer(bytes => resident.evict(bytes, ahead.asking));
@@ -190,12 +189,12 @@ export class BlockCache {
 
   /** True if block `blockIndex` is in memory. */
   has(content: StoredContent, blockIndex: number): boolean {
-    return this.#resident.get(content.firstBlock + blockIndex) !== undefined;
+    return blockIndex < content.blockCount && this.#resident.get(content.firstBlock + blockIndex) !== undefined;
   }
 
   /** True if block `blockIndex` is in memory or on its way: a read of it sends no request. */
   expects(content: StoredContent, blockIndex: number): boolean {
-    return !this.#inFlight.isMissing(content, blockIndex);
+    return blockIndex < content.blockCount && !this.#inFlight.isMissing(content, blockIndex);
   }
 
   /**
@@ -203,15 +202,14 @@ export class BlockCache {
    * to the cache with it.
    */
   adopt(content: StoredContent, blockIndex: number, buffer: Uint8Array): void {
+    // The next number is another content's first block.
+    if (blockIndex >= content.blockCount) throw new RangeError(`${content.version.key} has no block ${blockIndex}`);
     const key = content.firstBlock + blockIndex;
     if (this.#resident.get(key) !== undefined) {
       this.#free(buffer);
       return;
     }
-    this.#resident.add(
-      new Block(key, buffer, content.blockLength(blockIndex)),
-      this.#pins.has(content) ? 'pinned' : 'fresh',
-    );
+    this.#resident.add(new Block(key, buffer, content.blockLength(blockIndex)), 'fresh');
   }
 
   /** After a save: blocks of `from` for which `unchanged(blockIndex)` holds become blocks of `to`, where they fit. */
@@ -231,7 +229,7 @@ export class BlockCache {
     for (const block of this.#blocksOf(content)) {
       if (block.place !== 'pinned') this.#resident.remove(block);
     }
-    if (!this.#pins.has(content)) this.#inFlight.cancelPrefetches(content);
+    this.#inFlight.cancelPrefetches(content);
   }
 
   /**
@@ -239,22 +237,27 @@ export class BlockCache {
    * it. Rejects like `read`.
    */
   async pin(content: StoredContent, signal?: AbortSignal): Promise<boolean> {
-    const pins = this.#pins.get(content) ?? 0;
-    if (pins === 0) {
-      if (this.#pinnedBytes + content.size > this.#budget.total * PIN_SHARE) return false;
-      this.#pinnedBytes += content.size;
-      for (const block of this.#blocksOf(content)) this.#resident.move(block, 'pinned');
-    }
-    this.#pins.set(content, pins + 1);
-    if (content.size === 0) return true;
-    try {
-      const reply = await this.read(content, 0, content.size, undefined, signal);
+    const { size } = content;
+    if (!this.#pins.has(content)) {
+      if (this.#pinnedBytes + size > this.#budget.total * PIN_SHARE) return false;
+      this.#pinnedBytes += size;
+      // Nothing is pinned before all of it is there: a pin that waited for memory while holding some could wait for ever.
+      let reply: ReadReply;
+      try {
+        reply = await this.read(content, 0, size, undefined, signal);
+      } catch (error) {
+        this.#pinnedBytes -= size;
+        throw error;
+      }
+      const blocks = this.#blocksOf(content);
+      const whole = blocks.length === content.blockCount;
+      if (whole && !this.#pins.has(content)) for (const block of blocks) this.#resident.move(block, 'pinned');
+      else this.#pinnedBytes -= size;
       reply.release?.();
-      return true;
-    } catch (error) {
-      this.unpin(content);
-      throw error;
+      if (!whole) return false;
     }
+    this.#pins.set(content, (this.#pins.get(content) ?? 0) + 1);
+    return true;
   }
 
   unpin(content: StoredContent): void {

@@ -100,7 +100,7 @@ export class BlockFetch {
    * (our own rename, chmod), it asks the successor for the rest.
    */
   async run(store: ObjectStore, deliver: (position: number) => void): Promise<void> {
-    for (;;) {
+    while (this.delivered < this.count) {
       const version = this.content.version;
       const done = this.delivered;
       const offset = (this.first + done) * BLOCK_SIZE;

@@ -28,7 +28,6 @@ export interface FlightOptions {
   /** The largest GET, in bytes. */
   readonly maxRequestBytes: number;
   contentOf(info: ObjectInfo): StoredContent;
-  isPinned(content: StoredContent): boolean;
 }
 
 export interface FlightStats {
@@ -68,7 +67,6 @@ export class BlocksInFlight {
   readonly #resident: ResidentBlocks;
   readonly #maxBlocks: number;
   readonly #contentOf: (info: ObjectInfo) => StoredContent;
-  readonly #isPinned: (content: StoredContent) => boolean;
   /** The fetch that brings a block, by the block's number. */
   readonly #fetches = new Map<number, BlockFetch>();
   readonly #prefetches = new Set<BlockFetch>();
@@ -83,7 +81,6 @@ export class BlocksInFlight {
     this.#resident = options.resident;
     this.#maxBlocks = options.maxRequestBytes / BLOCK_SIZE;
     this.#contentOf = options.contentOf;
-    this.#isPinned = options.isPinned;
   }
 
   get stats(): FlightStats {
@@ -213,7 +210,7 @@ export class BlocksInFlight {
     block = new Block(key, this.#fitted(buffer, length), length);
     // Held, so that the first reader's reply cannot make it leave before the last has it.
     block.uses++;
-    this.#resident.add(block, this.#isPinned(content) ? 'pinned' : readers.length > 0 ? 'fresh' : 'ahead');
+    this.#resident.add(block, readers.length > 0 ? 'fresh' : 'ahead');
     for (const read of readers) read.arrived(index, block);
     this.#resident.release(block);
   }

@@ -176,17 +176,9 @@ export class ResidentBlocks {
    */
   evict(bytes: number, forPrefetch: boolean): number {
     let freed = 0;
-    // One in use is put behind all others: each is looked at once.
-    let looks = this.#index.size;
-    while (freed < bytes && looks-- > 0) {
-      const queue = this.#victims(forPrefetch);
-      if (queue === undefined) break;
-      const key: number = queue.rkeys().next().value!;
-      const block = queue.peek(key)!;
-      if (block.uses > 0) {
-        queue.get(key);
-        continue;
-      }
+    while (freed < bytes) {
+      const block = this.#victim(forPrefetch);
+      if (block === undefined) break;
       freed += block.buffer.byteLength;
       this.#evicted++;
       this.remove(block);
@@ -194,12 +186,10 @@ export class ResidentBlocks {
     return freed;
   }
 
-  #victims(forPrefetch: boolean): LRUCache<number, Block> | undefined {
-    if (forPrefetch) return this.#fresh.size > 0 ? this.#fresh : undefined;
-    if (this.#fresh.calculatedSize > this.#freshFloor) return this.#fresh;
-    if (this.#ahead.size > 0) return this.#ahead;
-    if (this.#hot.size > 0) return this.#hot;
-    return this.#fresh.size > 0 ? this.#fresh : undefined;
+  #victim(forPrefetch: boolean): Block | undefined {
+    if (forPrefetch) return oldestIdle(this.#fresh);
+    const plenty = this.#fresh.calculatedSize > this.#freshFloor ? oldestIdle(this.#fresh) : undefined;
+    return plenty ?? oldestIdle(this.#ahead) ?? oldestIdle(this.#hot) ?? oldestIdle(this.#fresh);
   }
 
   #enter(block: Block, place: Exclude<Place, 'gone'>): void {
@@ -235,6 +225,15 @@ export class ResidentBlocks {
     block.place = 'gone';
     if (block.uses === 0) this.#free(block.buffer);
   }
+}
+
+/** What is in use is passed over: it frees nothing now, and somebody reads it. */
+function oldestIdle(queue: LRUCache<number, Block>): Block | undefined {
+  for (const key of queue.rkeys()) {
+    const block = queue.peek(key)!;
+    if (block.uses === 0) return block;
+  }
+  return undefined;
 }
 
 /** Bytes of one block. */
