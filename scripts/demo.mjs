@@ -2,9 +2,11 @@
 import { fileURLToPath } from 'node:url';
 import { demoRequirements } from './requirements.mjs';
 
-const args = process.argv.slice(2);
-// The bundle starts this script again for the work in the mount; there is nothing to prepare then.
-const prepared = args[0] === '--work-in';
+// `--prepared`: by tests, which have installed and built already. The bundle starts this script again for the work in the
+// mount; there is nothing to prepare then either.
+const given = process.argv.slice(2);
+const args = given.filter(arg => arg !== '--prepared');
+const prepared = args.length < given.length || args[0] === '--work-in';
 
 let closeFuseDevice = () => {};
 if (!prepared) {

@@ -28,10 +28,11 @@ export async function startInBackground(
 ): Promise<void> {
   const logFile = logFileOf(config);
   const log = openLogFile(logFile);
+  const withLog: Config = { ...config, values: { ...config.values, logfile: logFile } };
   const script = process.argv[1]!;
   const child = spawn(
     process.execPath,
-    [...process.execArgv, script, `--${READY_FD_FLAG}=3`, '--logfile', logFile, ...daemonArguments(given, config)],
+    [...process.execArgv, script, `--${READY_FD_FLAG}=3`, ...daemonArguments(given, withLog)],
     { cwd: '/', detached: true, stdio: ['ignore', log, log, 'pipe'] },
   );
   closeSync(log);

@@ -17,7 +17,7 @@ import {
   truncate,
   writeFile,
 } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { SAMPLE_MARKERS, sampleFiles } from './demo-sample.ts';
 
 /** Path relative to the mount → SHA-256 in hex. */
@@ -79,10 +79,9 @@ export class DemoCheck {
 
   async #list(directory: string): Promise<string[]> {
     const entries = await readdir(this.#path(directory), { recursive: true, withFileTypes: true });
-    const base = this.#path(directory).length;
     return entries
       .filter(entry => entry.isFile())
-      .map(entry => join(directory, entry.parentPath.slice(base), entry.name))
+      .map(entry => relative(this.#root, join(entry.parentPath, entry.name)))
       .sort();
   }
 

@@ -82,6 +82,7 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
     kernelMountOptions(config, mountPoint),
   );
   parts.notifier = mounted.notifier;
+  store.warm().catch((error: unknown) => log.warn({ err: error }, 'a part of the program could not be loaded'));
   log.info({ bucket: config.bucket, prefix: config.prefix, mountPoint, memory: budget.total }, 'mounted');
   return { mounted, mountPoint, filesystem: drainable(filesystem) };
 }

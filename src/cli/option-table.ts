@@ -137,9 +137,15 @@ const s3 = {
     ),
     help: 'canned ACL of what is written',
   }),
-  no_check_certificate: option({ section: 'S3', kind: flag, help: "do not check the server's certificate" }),
+  no_check_certificate: option({
+    section: 'S3',
+    kind: flag,
+    help: "do not check the server's certificate",
+    noEffect:
+      'has no effect yet: certificates are always checked; trust your own CA by NODE_EXTRA_CA_CERTS or AWS_CA_BUNDLE.',
+  }),
   retries: option({ section: 'S3', kind: integer(1, 100, 5), help: 'attempts of a request before it fails (5)' }),
-  connect_timeout: option({ section: 'S3', kind: seconds(0.1, 3600, 5), help: 'limit on connecting (5)' }),
+  connect_timeout: option({ section: 'S3', kind: seconds(0.1, 3600, 10), help: 'limit on connecting (10)' }),
   readwrite_timeout: option({ section: 'S3', kind: seconds(0.1, 3600, 30), help: 'limit on a silent connection (30)' }),
 } as const;
 
@@ -193,7 +199,7 @@ const resources = {
     section: 'Resources',
     kind: integer(1, 1024, 32),
     aliases: ['parallel_count', 'multireq_max', 'parallel_upload'],
-    help: 'requests to S3 at once',
+    help: 'connections to S3 at once (256)',
   }),
   multipart_size: option({
     section: 'Resources',

@@ -27,6 +27,8 @@ export interface Config extends BucketPlace {
   /** Absolute. */
   readonly mountPoint: string;
   readonly values: OptionValues;
+  /** AWS_CA_BUNDLE: certificates to trust instead of the system's, as for the AWS CLI. Absolute. */
+  readonly caBundle?: string;
   /** Words for the kernel: noexec, nosuid … */
   readonly kernelOptions: readonly string[];
   /** Sentences for the person who mounts. */
@@ -67,6 +69,9 @@ export function readConfig(given: MountArguments, surroundings: Surroundings): C
     source,
     mountPoint: resolve(surroundings.cwd, mountPoint),
     values: words.values,
+    ...(surroundings.env['AWS_CA_BUNDLE']
+      ? { caBundle: resolve(surroundings.cwd, surroundings.env['AWS_CA_BUNDLE']) }
+      : {}),
     kernelOptions: [...words.kernelOptions],
     warnings: [...words.warnings],
   };

@@ -24,17 +24,32 @@ export async function prepareExit(): Promise<(code: number) => never> {
   };
 }
 
-/** From now on a bug ends the daemon with the mount gone, never with a mount that hangs. Returned, for bugs that others caught. */
-export function endOnBugs(log: DaemonLog, mountPoint: string, exit: (code: number) => never): (error: unknown) => void {
-  let ending = false;
-  const end = (error: unknown): void => {
-    if (ending) return;
-    ending = true;
-    log.fatal({ err: error }, 'a bug in s3mount: the mount is being taken down');
-    setTimeout(() => exit(EXIT.bug), EMERGENCY_LIMIT);
-    void detach(mountPoint, { lazy: true }).finally(() => exit(EXIT.bug));
-  };
-  process.on('uncaughtException', end);
-  process.on('unhandledRejection', end);
-  return end;
+/** From its making on, a bug ends the daemon with the mount gone, never with a mount that hangs. */
+export class BugEnd {
+  readonly #log: DaemonLog;
+  readonly #mountPoint: string;
+  readonly #exit: (code: number) => never;
+  #begun = false;
+
+  constructor(log: DaemonLog, mountPoint: string, exit: (code: number) => never) {
+    this.#log = log;
+    this.#mountPoint = mountPoint;
+    this.#exit = exit;
+    process.on('uncaughtException', error => this.begin(error));
+    process.on('unhandledRejection', error => this.begin(error));
+  }
+
+  /** The end is under way and brings its own exit code: nobody else should exit. */
+  get begun(): boolean {
+    return this.#begun;
+  }
+
+  /** For bugs that others caught. What is unsaved has the time of the unmount to be saved. */
+  begin(error: unknown): void {
+    if (this.#begun) return;
+    this.#begun = true;
+    this.#log.fatal({ err: error }, 'a bug in s3mount: the mount is being taken down');
+    setTimeout(() => this.#exit(EXIT.bug), EMERGENCY_LIMIT);
+    void detach(this.#mountPoint, { lazy: true }).finally(() => this.#exit(EXIT.bug));
+  }
 }

@@ -6,15 +6,19 @@ import { Lifecycle } from './lifecycle.ts';
 import { logLevel, openLog } from './log.ts';
 import { mountBucket } from './mount.ts';
 import type { Config } from './options.ts';
-import { endOnBugs, prepareExit } from './process-end.ts';
+import { BugEnd, prepareExit } from './process-end.ts';
 import type { StartListener } from './ready-pipe.ts';
 import { RunFile } from './run-file.ts';
 import { defaultStateDirectory, logFileOf } from './state-directory.ts';
+
+const HOUR = 3_600_000;
 
 /** Never returns while the process lives: it ends by itself, with the exit code of how the mount ended. */
 export async function runDaemon(config: Config, listener: StartListener, background: boolean): Promise<void> {
   // In the background nobody reads it; the log has the same line.
   const say = background ? () => {} : (line: string): void => void writeSync(2, `s3mount: ${line}\n`);
+  // Timers of the layers below keep no process alive; while one waits to try S3 again, nothing else might.
+  setInterval(() => {}, HOUR);
   const exit = await prepareExit();
   let stop = (reason: string): void => {
     listener.failed(new Error(`${reason} before the mount answered`));
@@ -26,12 +30,12 @@ export async function runDaemon(config: Config, listener: StartListener, backgro
     // A terminal that is closed must not take the mount with it; as with any daemon, SIGHUP is about the log.
     process.on('SIGHUP', () => log.reopen());
     process.on('SIGUSR2', () => log.info({ level: log.cycleLevel() }, 'log level'));
-    const takeDown = endOnBugs(log, config.mountPoint, exit);
+    const bugEnd = new BugEnd(log, config.mountPoint, exit);
     let stopped: string | undefined;
     const { mounted, filesystem, mountPoint } = await mountBucket(config, {
       log,
       note: listener.note,
-      onBug: takeDown,
+      onBug: error => bugEnd.begin(error),
       // From here on an end without an unmount would leave a dead mount behind.
       mounting: () => {
         stop = reason => {
@@ -54,6 +58,7 @@ export async function runDaemon(config: Config, listener: StartListener, backgro
     if (background) leaveTerminal();
     listener.ready();
     const { exitCode, message } = await lifecycle.run();
+    if (bugEnd.begun) return;
     if (message !== undefined) say(message);
     if (message === undefined) runFile?.remove();
     else runFile?.ended(mountPoint, exitCode, message);

@@ -67,7 +67,9 @@ function startTimeOf(pid: number): string | undefined {
   try {
     // The command's name, in parentheses, may hold spaces: fields are counted after it.
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    // A zombie has ended; in a container nobody may ever collect it.
+    return fields[0] === 'Z' ? undefined : fields[19];
   } catch {
     return undefined;
   }

@@ -1,0 +1,68 @@
+/** From the options that were given to the store, with a look whether the bucket is there and may be used. */
+import { readFile } from 'node:fs/promises';
+import type { CredentialProvider } from '../s3/credentials.ts';
+import { openS3Store, type S3StoreOptions } from '../s3/open-store.ts';
+import type { S3Store } from '../s3/s3-store.ts';
+import type { Telemetry } from '../telemetry.ts';
+import { CliError, EXIT } from './exit-codes.ts';
+import { present } from './filesystem-options.ts';
+import type { OptionValues } from './option-table.ts';
+import type { Config } from './options.ts';
+import { readPasswdFile } from './passwd-file.ts';
+
+/** Throws `StoreError` or `CliError`, each with a sentence for people. */
+export async function openStore(config: Config, telemetry: Telemetry): Promise<S3Store> {
+  const ca = config.caBundle === undefined ? undefined : await readCaBundle(config.caBundle);
+  const store = await openS3Store({ ...storeOptions(config), ...present({ ca }), telemetry });
+  try {
+    await store.probe();
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+  return store;
+}
+
+/** Pure but for the credentials file, which is read when keys are needed. */
+export function storeOptions({ bucket, prefix, values }: Config): S3StoreOptions {
+  const { connect_timeout, readwrite_timeout, passwd_file } = values;
+  return {
+    bucket,
+    prefix,
+    ...present({
+      url: values.url,
+      region: values.region,
+      profile: values.profile,
+      pathStyle: values.use_path_request_style,
+      anonymous: values.public_bucket,
+      requesterPays: values.requester_pays,
+      maxConnections: values.max_thread_count,
+      storageClass: values.storage_class?.toUpperCase(),
+      encryption: encryptionOf(values),
+      // S3's own default; buckets with ACLs disabled refuse the header.
+      acl: values.default_acl === 'private' ? undefined : values.default_acl,
+      credentials: passwd_file === undefined ? undefined : passwdProvider(passwd_file, bucket),
+    }),
+    timeouts: present({ connect: connect_timeout, firstByte: readwrite_timeout, stall: readwrite_timeout }),
+    retry: present({ attempts: values.retries }),
+  };
+}
+
+function passwdProvider(path: string, bucket: string): CredentialProvider {
+  return () => readPasswdFile(path, bucket);
+}
+
+/** `use_sse`, `use_sse=kmsid`, `use_sse=kmsid:ID`; without an ID KMS uses the account's key for S3. */
+function encryptionOf({ use_sse }: OptionValues): S3StoreOptions['encryption'] {
+  if (use_sse === undefined || use_sse === '0') return undefined;
+  if (use_sse === '1') return { algorithm: 'AES256' };
+  return { algorithm: 'aws:kms', ...present({ kmsKeyId: /:(.+)$/.exec(use_sse)?.[1] }) };
+}
+
+async function readCaBundle(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    throw new CliError(EXIT.usage, `AWS_CA_BUNDLE cannot be read: ${(error as Error).message}.`);
+  }
+}
