@@ -1,0 +1,258 @@
+/**
+ * A bucket really mounted: the daemon is a child process and so is the embedded S3 server, because the test makes blocking
+ * calls on the mount. Whatever happens, mount and processes are gone afterwards (see `guard.ts`), and a test that fails
+ * shows what the daemon logged.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { chmodSync, closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, realpathSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Test } from 'tap';
+import { parseMountTable } from '../../src/fuse/mount-table.ts';
+import { Guard } from './guard.ts';
+import { withEnvironment } from './processes.ts';
+import { EmbeddedChild } from './s3-child.ts';
+import { ForeignClient, type S3Access } from './s3-client.ts';
+
+export const PROGRAM = fileURLToPath(new URL('../../bin/s3mount', import.meta.url));
+export const BUCKET = 'works-bucket';
+
+/** Seconds after which a test on a mount has hung; `scripts/requirements.mjs` gives each file more. */
+const HUNG = 200;
+/** ms for the daemon to answer; a slow start on a busy machine takes 5 s. */
+const START_LIMIT = 30_000;
+
+export interface MountTestOptions {
+  /** More of `-o`. */
+  readonly options?: string;
+  readonly bucket?: string;
+  /** `BUCKET:/prefix` is mounted. */
+  readonly prefix?: string;
+  /** An S3 server that runs already; default: an embedded one of its own. */
+  readonly access?: S3Access;
+  /** Arguments of the embedded server. */
+  readonly serverArgs?: readonly string[];
+  /** As another client, before the mount. */
+  readonly prepare?: (client: ForeignClient, s3: EmbeddedChild | undefined) => Promise<void>;
+  /** Started instead of `bin/s3mount`, with the same arguments: Node's arguments and the script. */
+  readonly program?: readonly string[];
+  readonly seconds?: number;
+}
+
+export interface DaemonEnd {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+export class RealMount {
+  /** The mount point. */
+  readonly dir: string;
+  /** Around it: state, logs, room for what a test needs outside the mount. */
+  readonly directory: string;
+  readonly access: S3Access;
+  /** The server, where it is the embedded one. */
+  readonly #s3: EmbeddedChild | undefined;
+  readonly client: ForeignClient;
+  readonly guard: Guard;
+  readonly #options: MountTestOptions;
+  readonly #logFile: string;
+  #daemon: ChildProcess | undefined;
+  #ended: Promise<DaemonEnd> | undefined;
+
+  constructor(
+    options: MountTestOptions,
+    parts: { directory: string; guard: Guard; access: S3Access; s3: EmbeddedChild | undefined; client: ForeignClient },
+  ) {
+    this.#options = options;
+    this.directory = parts.directory;
+    this.dir = join(parts.directory, 'works');
+    this.#logFile = join(parts.directory, 'daemon.log');
+    this.guard = parts.guard;
+    this.access = parts.access;
+    this.#s3 = parts.s3;
+    this.client = parts.client;
+  }
+
+  get s3(): EmbeddedChild {
+    if (!this.#s3) throw new Error('this mount has no embedded S3 server');
+    return this.#s3;
+  }
+
+  get pid(): number {
+    return this.#daemon!.pid!;
+  }
+
+  /** Of the running daemon, or of the last one. */
+  get ended(): Promise<DaemonEnd> {
+    return this.#ended!;
+  }
+
+  /** A path in the mount. */
+  path(...names: string[]): string {
+    return join(this.dir, ...names);
+  }
+
+  /** All that the daemon wrote: JSON lines, and what it said on stderr. */
+  log(): string {
+    return readFileSync(this.#logFile, 'utf8');
+  }
+
+  get command(): readonly string[] {
+    const { access } = this;
+    const { options = '', bucket = BUCKET, prefix } = this.#options;
+    const common = `url=${access.url},use_path_request_style,region=${access.region},state_dir=${join(this.directory, 'state')}`;
+    return [
+      prefix === undefined ? bucket : `${bucket}:/${prefix}`,
+      this.dir,
+      '-o',
+      common,
+      ...(options === '' ? [] : ['-o', options]),
+    ];
+  }
+
+  get environment(): NodeJS.ProcessEnv {
+    return {
+      PATH: process.env['PATH'],
+      TMPDIR: process.env['TMPDIR'],
+      HOME: this.directory,
+      AWS_ACCESS_KEY_ID: this.access.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: this.access.secretAccessKey,
+      AWS_EC2_METADATA_DISABLED: 'true',
+      NODE_EXTRA_CA_CERTS: this.access.caFile,
+    };
+  }
+
+  /** Arguments of env(1) that run `s3mount` with these. */
+  commandLine(args: readonly string[]): string[] {
+    return [...withEnvironment(this.environment), process.execPath, ...(this.#options.program ?? [PROGRAM]), ...args];
+  }
+
+  /** Mounts in the foreground; resolves when the mount answers. */
+  async start(): Promise<void> {
+    const before = this.isMounted() ? this.#mountId() : undefined;
+    const log = openSync(this.#logFile, 'a');
+    // Written to a file: a pipe would fill while the test waits in a call on the mount, and the daemon with it.
+    const daemon = spawn('env', this.commandLine(['-f', ...this.command]), {
+      cwd: '/',
+      stdio: ['ignore', log, log],
+      detached: true,
+    });
+    closeSync(log);
+    this.#daemon = daemon;
+    this.#ended = new Promise(resolve => {
+      daemon.once('exit', (code, signal) => resolve({ code, signal }));
+    });
+    this.guard.process(daemon.pid!);
+    this.guard.mount(this.dir);
+    const limit = Date.now() + START_LIMIT;
+    while (!this.isMounted() || this.#mountId() === before) {
+      if (daemon.exitCode !== null || daemon.signalCode !== null || Date.now() > limit) {
+        throw new Error(`the daemon did not mount (exit ${daemon.exitCode ?? daemon.signalCode}):\n${this.log()}`);
+      }
+      await new Promise(resolve => setTimeout(resolve, 20));
+    }
+  }
+
+  #entry(): { id: number } | undefined {
+    return parseMountTable(readFileSync('/proc/self/mountinfo', 'utf8')).findLast(one => one.mountPoint === this.dir);
+  }
+
+  #mountId(): number | undefined {
+    return this.#entry()?.id;
+  }
+
+  isMounted(): boolean {
+    return this.#entry() !== undefined;
+  }
+
+  /** Greatest resident memory of the daemon so far, bytes. */
+  mostMemory(): number {
+    const status = readFileSync(`/proc/${this.pid}/status`, 'utf8');
+    return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)![1]) * 1024;
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.#daemon!.kill(signal);
+  }
+
+  /** Ends the daemon in order; how it ended. */
+  async stop(): Promise<DaemonEnd> {
+    this.kill('SIGTERM');
+    return await this.ended;
+  }
+
+  /** Ends the daemon in order and mounts again: nothing is cached any more. */
+  async remount(): Promise<void> {
+    const { code } = await this.stop();
+    if (code !== 0) throw new Error(`the daemon ended with ${code}:\n${this.log()}`);
+    await this.start();
+  }
+
+  /** What the daemon wrote last, for whoever reads why a test failed. */
+  logTail(): string {
+    return this.log().slice(-6000);
+  }
+
+  async close(): Promise<void> {
+    const daemon = this.#daemon;
+    if (daemon && daemon.exitCode === null && daemon.signalCode === null) {
+      // Whoever still stands in it keeps it only so long.
+      const limit = setTimeout(() => daemon.kill('SIGKILL'), 10_000);
+      await this.stop();
+      clearTimeout(limit);
+    }
+    this.client.close();
+    await this.#s3?.stop();
+    await this.guard.end();
+    if (!this.isMounted()) rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+/** A fresh server with a bucket, and the bucket mounted; taken down at the end of `t`. */
+export async function aMount(t: Test, options: MountTestOptions = {}): Promise<RealMount> {
+  const mount = await prepareMount(t, options);
+  await mount.start();
+  return mount;
+}
+
+/** The same, not mounted yet: `start()` does that. */
+export async function prepareMount(t: Test, options: MountTestOptions = {}): Promise<RealMount> {
+  const { bucket = BUCKET } = options;
+  const guard = new Guard(options.seconds ?? HUNG);
+  const directory = realpathSync(mkdtempSync(join(tmpdir(), 's3mount-real-')));
+  // Other users have to pass through to the mount point.
+  chmodSync(directory, 0o755);
+  mkdirSync(join(directory, 'works'));
+  let s3: EmbeddedChild | undefined;
+  if (!options.access) {
+    s3 = await EmbeddedChild.start({ buckets: [bucket], args: options.serverArgs ?? [] });
+    guard.process(s3.pid);
+  }
+  const access = options.access ?? s3!.access;
+  const client = new ForeignClient(access, bucket);
+  const mount = new RealMount(options, { directory, guard, access, s3, client });
+  t.teardown(async () => {
+    if (!t.passing()) t.comment(`the daemon's log:\n${logOf(mount)}`);
+    await mount.close();
+  });
+  await options.prepare?.(client, s3);
+  return mount;
+}
+
+function logOf(mount: RealMount): string {
+  try {
+    return mount.logTail();
+  } catch {
+    return '(none)';
+  }
+}
+
+/** Polls until `what` holds, for what no event tells; false after `limit` ms. */
+export async function eventually(what: () => boolean | Promise<boolean>, limit = 10_000): Promise<boolean> {
+  for (const end = Date.now() + limit; ; ) {
+    if (await what()) return true;
+    if (Date.now() > end) return false;
+    await new Promise(resolve => setTimeout(resolve, 20));
+  }
+}
