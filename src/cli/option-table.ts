@@ -144,7 +144,7 @@ const s3 = {
     noEffect:
       'has no effect yet: certificates are always checked; trust your own CA by NODE_EXTRA_CA_CERTS or AWS_CA_BUNDLE.',
   }),
-  retries: option({ section: 'S3', kind: integer(1, 100, 5), help: 'attempts of a request before it fails (5)' }),
+  retries: option({ section: 'S3', kind: integer(1, 100, 8), help: 'attempts of a request before it fails (8)' }),
   connect_timeout: option({ section: 'S3', kind: seconds(0.1, 3600, 10), help: 'limit on connecting (10)' }),
   readwrite_timeout: option({ section: 'S3', kind: seconds(0.1, 3600, 30), help: 'limit on a silent connection (30)' }),
 } as const;
