@@ -42,6 +42,7 @@ export class World {
   keeper: Keeper | undefined;
   /** `bucket/key` of sources whose next DELETE the fault `undone` swallows. */
   readonly undone = new Set<string>();
+  #keeping: Promise<unknown> = Promise.resolve();
   #versions = 0;
 
   constructor(options: {
@@ -56,6 +57,18 @@ export class World {
     this.modes = options.modes;
     this.etags = options.etags;
     this.limits = options.limits;
+  }
+
+  /** Keeps a change that no request waits for; `settled` tells how it went. */
+  keep(change: (keeper: Keeper) => Promise<void>): void {
+    if (!this.keeper) return;
+    this.#keeping = Promise.all([this.#keeping, change(this.keeper)]);
+    this.#keeping.catch(() => {});
+  }
+
+  /** Resolves when all of them are on disk; rejects with the first that failed. */
+  async settled(): Promise<void> {
+    await this.#keeping;
   }
 
   /** ms since the epoch in whole seconds, as Last-Modified tells it. */

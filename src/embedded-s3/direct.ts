@@ -99,6 +99,6 @@ export function putDirect(
     },
     () => world.newVersionId(),
   );
-  void world.keeper?.changed(bucket, key);
+  world.keep(keeper => keeper.changed(bucket, key));
   return directObject(stored);
 }

@@ -1,6 +1,6 @@
 /** Fills a bucket without requests: one object of any size, or many with one body, all out of the generator. */
 import { createHash } from 'node:crypto';
-import { toByteString } from './byte-string.ts';
+import { fromByteString, toByteString } from './byte-string.ts';
 import type { World } from './call.ts';
 import { Content } from './content.ts';
 import { type Bucket, type ObjectAttributes, type ObjectPart, PLAIN_ATTRIBUTES } from './state.ts';
@@ -74,7 +74,10 @@ export function fillBucket(world: World, bucket: Bucket, fill: Fill): number {
     deleteMarker: false,
     previous: undefined,
   };
-  const put = (key: string): void => void bucket.store({ key, ...common }, () => world.newVersionId());
+  const put = (key: string): void => {
+    bucket.store({ key, ...common }, () => world.newVersionId());
+    world.keep(keeper => keeper.changed(bucket, fromByteString(key)));
+  };
   if (fill.key !== undefined) {
     put(toByteString(fill.key));
     return 1;

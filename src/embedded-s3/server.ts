@@ -86,7 +86,7 @@ export interface EmbeddedS3 {
   openUploads(bucket: string): { readonly key: string; readonly uploadId: string; readonly parts: number }[];
   /** Many objects or large ones at no cost, see `fill.ts`. Returns how many there were. */
   fill(bucket: string, fill: Fill): number;
-  /** Ends all connections. */
+  /** Ends all connections; rejects if what was put without a request could not be kept in the directory. */
   close(): Promise<void>;
 }
 
@@ -180,14 +180,22 @@ export async function startEmbeddedS3(options: EmbeddedS3Options = {}): Promise<
       return site.watch.log;
     },
     resetStats: () => site.watch.reset(),
-    createBucket: (name, region) => void world.addBucket(name, region),
+    createBucket(name, region) {
+      const bucket = world.addBucket(name, region);
+      world.keep(keeper => keeper.bucketChanged(bucket));
+    },
     putObject: (bucket, key, bytes, put) =>
       putDirect(world, bucketOf(bucket), key, Content.of(Buffer.from(bytes)), put),
     getObject(bucket, key) {
       const object = bucketOf(bucket).current(toByteString(key));
       return object && directObject(object);
     },
-    deleteObject: (bucket, key) => bucketOf(bucket).objects.delete(toByteString(key)),
+    deleteObject(name, key) {
+      const bucket = bucketOf(name);
+      const there = bucket.objects.delete(toByteString(key));
+      world.keep(keeper => keeper.changed(bucket, key));
+      return there;
+    },
     listKeys(bucket, prefix = '') {
       const keys: string[] = [];
       const from = toByteString(prefix);
@@ -207,6 +215,7 @@ export async function startEmbeddedS3(options: EmbeddedS3Options = {}): Promise<
     async close() {
       server.closeAllConnections();
       await new Promise<void>(resolve => server.close(() => resolve()));
+      await world.settled();
     },
   };
 }

@@ -276,11 +276,9 @@ export function verifySignature(request: SignedRequest, verifier: Verifier): Sig
       message: 'Missing required header for this request: x-amz-content-sha256',
     });
   }
-  const unsigned = Object.keys(request.headers).filter(
+  const missing = Object.keys(request.headers).filter(
     name => (name === 'host' || name.startsWith('x-amz-')) && !claim.signedHeaders.includes(name),
   );
-  // S3 tolerates the payload hash outside the signature, for it is in the canonical request anyway.
-  const missing = unsigned.filter(name => name !== 'x-amz-content-sha256');
   if (missing.length > 0) {
     throw new S3Failure('AccessDenied', {
       message: 'There were headers present in the request which were not signed',
