@@ -15,10 +15,13 @@ import { body, requestBuffer } from '../support/fake-device.ts';
 
 const unique = { uniqueLow: 7, uniqueHigh: 1 };
 const plain = { noNullPrototype: true } as const;
-const timestamp = fc.record({
-  sec: fc.integer({ min: -(2 ** 40), max: 2 ** 40 }, plain),
-  nsec: fc.integer({ min: 0, max: 999_999_999 }),
-});
+const timestamp = fc.record(
+  {
+    sec: fc.integer({ min: -(2 ** 40), max: 2 ** 40 }),
+    nsec: fc.integer({ min: 0, max: 999_999_999 }),
+  },
+  plain,
+);
 const u32 = fc.integer({ min: 0, max: 2 ** 32 - 1 });
 const size = fc.maxSafeNat();
 const attributes: fc.Arbitrary<Attributes> = fc.record(
