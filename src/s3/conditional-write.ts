@@ -120,6 +120,11 @@ export class ConditionalWriter {
         if (condition && 'ifMatch' in condition && this.kept(operation)) this.worked(operation);
         return written;
       } catch (error) {
+        // Some stores refuse a request for the mere sight of a condition.
+        if (condition && isFailure(error, 'not-implemented') && this.kept(operation) !== true) {
+          this.#proven(operation, false);
+          return this.write(write);
+        }
         if (!isFailure(error, 'precondition-failed', 'conflict', 'not-found')) throw error;
         if (condition && !isFailure(error, 'not-found')) this.#proven(operation, true);
         // A completion cannot simply be sent again: S3 wants a new upload then.
@@ -204,7 +209,7 @@ export class ConditionalWriter {
     } catch (error) {
       if (isFailure(error, 'not-implemented')) {
         this.#proven(operation, false);
-        return undefined;
+        return this.#settled(write, {}, undefined);
       }
       if (!isFailure(error, 'precondition-failed', 'not-found')) throw error;
       // A copy answers 404 for a missing source too.

@@ -131,6 +131,8 @@ export class S3Requests {
     const now = this.now();
     const head = this.#head(request, endpoint, credentials, now);
     telemetry.count(`s3.${request.operation}`);
+    // The body of a refusal is none of the caller's business.
+    let welcome = false;
     const answer = await transport.request({
       origin: endpoint.origin,
       method: request.method,
@@ -138,8 +140,19 @@ export class S3Requests {
       signal,
       ...(request.body ? { body: request.body } : {}),
       ...(request.firstByteTimeout === undefined ? {} : { firstByteTimeout: request.firstByteTimeout }),
-      answer: head => (head.status < 300 ? request.answer?.(head) : undefined),
-      ...(request.progress ? { progress: bytes => this.#progress(bytes, request, context) } : {}),
+      answer: head => {
+        welcome = head.status < 300;
+        return welcome ? request.answer?.(head) : undefined;
+      },
+      ...(request.progress
+        ? {
+            progress: bytes => {
+              if (!welcome) return;
+              context.progress();
+              request.progress!(bytes);
+            },
+          }
+        : {}),
     });
     return this.accept(request, answer, context, now, credentials);
   }
@@ -175,11 +188,6 @@ export class S3Requests {
   /** ms since the epoch, by S3's clock as far as it is known. */
   now(): number {
     return this.options.clock.now() + this.#clockOffset;
-  }
-
-  #progress(bytes: number, request: S3Request, context: AttemptContext): void {
-    context.progress();
-    request.progress!(bytes);
   }
 
   #head(request: S3Request, endpoint: BucketEndpoint, credentials: Credentials | undefined, now: number): string {

@@ -13,8 +13,13 @@ export interface StoreUnderTest {
   /** What S3 as a standard has and this server has not. Default: all is kept. */
   readonly lacks?: {
     readonly conditionalComplete?: boolean;
-    readonly conditionalCopy?: boolean;
     readonly conditionalDelete?: boolean;
+    /** Conditions at all: of two writers at the same moment both may succeed. */
+    readonly conditions?: boolean;
+    /** Listings carry keys as XML can: without control characters. */
+    readonly encodedListing?: boolean;
+    /** ETags that are MD5s. */
+    readonly md5Etags?: boolean;
     /** Completing an upload that was aborted answers 500 for a while (Ceph RGW 16). */
     readonly abortedUploads?: boolean;
     /** Tags given to a multipart upload (Ceph RGW 16). */
@@ -79,7 +84,7 @@ export function storeContract(t: Test, name: string, under: StoreUnderTest): voi
       description,
       undefined,
     );
-    t.match(written.etag, /^"[0-9a-f]{32}"$/, 'an ETag in quotes');
+    t.match(written.etag, /^"[0-9a-f]{32,}"$/, 'an ETag in quotes');
     const info = await store.head('dir/file.csv');
     t.equal(info.etag, written.etag);
     t.equal(info.size, 8);
@@ -215,16 +220,16 @@ export function storeContract(t: Test, name: string, under: StoreUnderTest): voi
     const source = { key: 'from 한+%/x', etag, size: 4 };
     await store.copy(source, 'to', undefined, { ifAbsent: true });
     const copied = await store.head('to');
-    t.equal(copied.etag, etag);
+    if (!lacks.md5Etags) t.equal(copied.etag, etag);
     t.equal(copied.description.headers.contentType, 'text/plain');
     t.equal(copied.description.metadata['mode'], '33188');
     t.equal(copied.tagCount, 2);
     t.same(sortedTags(await store.tags('to')), sortedTags(description.tags!), 'tags go along');
     await store.copy(
-      { ...source, key: 'to' },
+      { ...source, key: 'to', etag: copied.etag },
       'to',
       { headers: { contentType: 'text/csv' }, metadata: { mode: '33261' } },
-      { ifMatch: etag },
+      { ifMatch: copied.etag },
     );
     const changed = await store.head('to');
     t.equal(changed.description.headers.contentType, 'text/csv');
@@ -277,21 +282,22 @@ export function storeContract(t: Test, name: string, under: StoreUnderTest): voi
   ];
 
   check('keys of all kinds', async (t, store) => {
-    for (const key of ODD_KEYS) await store.put(key, bytes(key), PLAIN, { ifAbsent: true });
-    for (const key of ODD_KEYS) {
+    const keys = lacks.encodedListing ? ODD_KEYS.filter(key => !/[\0-\x1f]/.test(key)) : ODD_KEYS;
+    for (const key of keys) await store.put(key, bytes(key), PLAIN, { ifAbsent: true });
+    for (const key of keys) {
       t.equal(await read(store, key), key, JSON.stringify(key));
       t.equal((await store.head(key)).size, Buffer.byteLength(key));
     }
     const listed = await store.list({ prefix: '' });
     t.same(
       listed.objects.map(object => object.key),
-      [...ODD_KEYS].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b))),
+      [...keys].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b))),
       'listed in the order of their bytes',
     );
-    const [odd] = ODD_KEYS;
+    const [odd] = keys;
     await store.copy({ ...(await store.head(odd!)) }, `${odd} copy`, undefined, undefined);
     t.equal(await read(store, `${odd} copy`), odd);
-    t.same(await store.deleteMany(ODD_KEYS), []);
+    t.same(await store.deleteMany(keys), []);
     t.same(
       (await store.list({ prefix: '' })).objects.map(object => object.key),
       [`${odd} copy`],
@@ -479,12 +485,16 @@ export function storeContract(t: Test, name: string, under: StoreUnderTest): voi
       texts,
       keys.map(key => `body of ${key}`),
     );
+    if (!lacks.conditions) await race(t, store);
+    t.same(await store.deleteMany(keys), []);
+  });
+
+  const race = async (t: Test, store: ObjectStore): Promise<void> => {
     const racers = await Promise.allSettled(
       Array.from({ length: 8 }, (_, i) => store.put('race', bytes(`winner ${i}`), PLAIN, { ifAbsent: true })),
     );
     t.equal(racers.filter(racer => racer.status === 'fulfilled').length, 1, 'one of eight creates');
-    t.same(await store.deleteMany(keys), []);
-  });
+  };
 }
 
 /** Stores give tags in an order of their own. */
