@@ -183,7 +183,8 @@ function advice(kind: StoreErrorKind, code: string | undefined, subject: Subject
 
 /** Text from outside, made fit for a log line or a terminal. */
 export function printable(text: string, limit = 200): string {
-  const clean = text.replace(/[^\x20-\x7e\u00a1-\ud7ff\uf900-\ufffb]/gu, '?');
+  // All that is not a visible character or a space: control, format and direction marks, halves of pairs, unassigned.
+  const clean = text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '?');
   return clean.length > limit ? `${clean.slice(0, limit)}…` : clean;
 }
 
