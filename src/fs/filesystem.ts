@@ -31,6 +31,7 @@ import { byteLength, HIDDEN_PREFIX, isShowable, NAME_MAX } from './keys.ts';
 import { S_IFLNK, S_IFMT, S_IFREG, typeOf, withoutSuidgid } from './modes.ts';
 import { Names } from './names.ts';
 import { Namespace } from './namespace.ts';
+import { NormalizationHints } from './normalization.ts';
 import { OpenFiles } from './open-files.ts';
 import { Orphans } from './orphans.ts';
 import { compareTimes, decodePosix, type FullPosix } from './posix.ts';
@@ -57,6 +58,7 @@ export class S3FileSystem implements FileSystemOps {
   readonly #renamer: Renamer;
   readonly #files: OpenFiles;
   readonly #walkAhead: WalkAhead;
+  readonly #normalization: NormalizationHints;
 
   constructor(parts: FileSystemParts) {
     const types: ContentTypes = parseMimeTypes(parts.mimeTypes);
@@ -68,6 +70,7 @@ export class S3FileSystem implements FileSystemOps {
     this.#renamer = new Renamer(parts, this.namespace, this.#saver, this.#orphans, this.#names);
     this.#files = new OpenFiles(parts, this.namespace, this.#saver, this.#orphans, this.#handles);
     this.#walkAhead = new WalkAhead(parts, this.namespace);
+    this.#normalization = new NormalizationHints(parts.telemetry);
   }
 
   // --- names ----------------------------------------------------------------------------------------------------------
@@ -79,13 +82,15 @@ export class S3FileSystem implements FileSystemOps {
     if (!isShowable(name)) throw new FsError('ENOENT');
     if (directory === this.namespace.root && `${name}/` === HIDDEN_PREFIX) return this.#negative();
     const found = this.namespace.find(directory, name, ctx.signal);
-    if (!(found instanceof Promise)) return this.#entryOrNegative(found);
+    if (!(found instanceof Promise)) return this.#entryOrNegative(found, directory, name);
     this.#walkAhead.looked(directory, name);
-    return found.then(inode => this.#entryOrNegative(inode));
+    return found.then(inode => this.#entryOrNegative(inode, directory, name));
   }
 
-  #entryOrNegative(inode: Inode | undefined): Entry | NegativeEntry {
-    return inode ? this.#entry(inode) : this.#negative();
+  #entryOrNegative(inode: Inode | undefined, parent: DirectoryInode, name: string): Entry | NegativeEntry {
+    if (inode) return this.#entry(inode);
+    this.#normalization.missed(parent, name);
+    return this.#negative();
   }
 
   #negative(): NegativeEntry {

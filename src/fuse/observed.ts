@@ -45,8 +45,19 @@ const OPERATION_NAMES: Readonly<Record<OperationName, true>> = {
   access: true,
 };
 
-/** These mean that S3, the network or a disk failed somebody: the log should have it. All others are daily answers. */
-const NOTEWORTHY: ReadonlySet<ErrnoCode> = new Set(['EIO', 'ETIMEDOUT', 'ENOSPC', 'EFBIG', 'ENOMEM', 'ESTALE']);
+/**
+ * These mean that S3, the network or a disk failed somebody, or that a name cannot be kept: the log should have it. All
+ * others are daily answers.
+ */
+const NOTEWORTHY: ReadonlySet<ErrnoCode> = new Set([
+  'EIO',
+  'ETIMEDOUT',
+  'ENOSPC',
+  'EFBIG',
+  'ENOMEM',
+  'ESTALE',
+  'EILSEQ',
+]);
 
 export interface ObservedOptions {
   /** Logs each operation at debug: for finding faults, not for every day. */

@@ -1,5 +1,14 @@
+import { directories } from './directories.ts';
 import type { FunctionalTest } from './functional.ts';
+import { names } from './names.ts';
 import { reading } from './reading.ts';
+import { renaming } from './renaming.ts';
+import { writing } from './writing.ts';
 
-/** All of them, in the order of reading, names, writing. */
-export const functionalTests: readonly FunctionalTest[] = [...reading];
+export const functionalTests: readonly FunctionalTest[] = [
+  ...reading,
+  ...names,
+  ...directories,
+  ...writing,
+  ...renaming,
+];

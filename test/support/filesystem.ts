@@ -35,6 +35,7 @@ export interface TestOptions {
   /** Bytes of the memory budget. */
   readonly budget?: number;
   readonly sizes?: UploadSizes;
+  readonly telemetry?: Counters;
 }
 
 export interface TestFileSystem {
@@ -51,7 +52,7 @@ export interface TestFileSystem {
 export function makeFileSystem(test: TestOptions = {}): TestFileSystem {
   const clock = test.clock ?? new ManualClock();
   const store = test.store ?? new MemoryStore({ clock, ...test.storeOptions });
-  const counters = new Counters();
+  const counters = test.telemetry ?? new Counters();
   const budget = new Budget(test.budget ?? 32 * 1024 * 1024);
   const pool = new BlockPool();
   const blocks = new BlockCache({ store, budget, pool, telemetry: counters, clock });
