@@ -17,6 +17,7 @@ import { compareKeys, inoOf } from './keys.ts';
 import { type ListedName, Listing, parsePage, sortNames } from './listing.ts';
 import { direntType, S_IFDIR, S_IFREG } from './modes.ts';
 import type { Namespace } from './namespace.ts';
+import { MAX_LINK } from './posix.ts';
 
 /** Entries whose metadata is asked for at once, ahead of the reader: about what one READDIRPLUS answer holds. */
 const HEAD_WINDOW = 256;
@@ -24,8 +25,6 @@ const HEAD_WINDOW = 256;
 const PARALLEL_HEADS = 128;
 /** A directory of more names than this is not remembered whole: some 30 MB. */
 const MAX_REMEMBERED = 100_000;
-/** No object above this size can be a link, no other but an empty one a directory or device: bytes (PATH_MAX). */
-const MAX_LINK = 4096;
 
 const CURRENT = 0;
 const PARENT = 1;
@@ -99,7 +98,8 @@ export function entryOf(environment: Environment, namespace: Namespace, inode: I
   return {
     nodeid: inode.nodeid,
     entryTtl: ttl,
-    attributesTtl: ttl,
+    // Not its own yet: the kernel asks again before it uses them.
+    attributesTtl: environment.options.stat === 'exact' && !inode.exact ? 0 : ttl,
     attributes: attributesOf(environment.options, inode),
   };
 }
@@ -162,7 +162,7 @@ class Snapshot {
     );
     listing.continuation = page.next;
     const parsed = parsePage(directory.key, page);
-    if (listing.names.size < MAX_REMEMBERED) this.#namespace.takePage(directory, listing, parsed);
+    if (listing.names.size < MAX_REMEMBERED) this.#namespace.takePage(directory, listing, parsed, false);
     else this.#namespace.warnUnshowable(parsed.unshowable);
     this.#emit(parsed.names, page.next === undefined ? undefined : (parsed.last ?? ''));
     if (page.next === undefined) {
@@ -225,10 +225,11 @@ class Snapshot {
     this.#describedTo = index + window.length;
     const directory = this.#directory;
     await forEachLimit(window, PARALLEL_HEADS, async listed => {
-      if (this.#namespace.peek(directory, listed, this.at)) return;
+      if (this.#namespace.isKnown(directory, listed)) return;
       // An error shows when the entry itself is asked for.
       try {
-        await this.#namespace.find(directory, listed.name, signal);
+        const found = await this.#namespace.find(directory, listed.name, signal);
+        if (found) await this.#namespace.exactly(found, signal);
       } catch {
         if (signal.aborted) throw signal.reason;
       }

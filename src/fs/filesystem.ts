@@ -28,16 +28,16 @@ import type { Environment } from './environment.ts';
 import { HandleTable } from './handles.ts';
 import { DirectoryInode, FileInode, type Inode, SpecialInode } from './inode.ts';
 import { byteLength, HIDDEN_PREFIX, isShowable, NAME_MAX } from './keys.ts';
-import { S_IFLNK, S_IFMT, S_IFREG, typeOf, withoutSuidgid } from './modes.ts';
+import { O_ACCMODE, O_RDONLY, S_IFLNK, S_IFMT, S_IFREG, typeOf, withoutSuidgid } from './modes.ts';
 import { Names } from './names.ts';
 import { Namespace } from './namespace.ts';
 import { NormalizationHints } from './normalization.ts';
-import { OpenFiles } from './open-files.ts';
+import { OPEN_BYTES, OpenFiles } from './open-files.ts';
 import { Orphans } from './orphans.ts';
 import { compareTimes, decodePosix, type FullPosix } from './posix.ts';
 import { Renamer } from './rename.ts';
 import { Saver } from './saver.ts';
-import { WalkAhead } from './walk-ahead.ts';
+import { Walks } from './walks.ts';
 import { ACL_ACCESS, inheritAcl, withModeInAcl, withoutXattr, withXattr } from './xattrs.ts';
 
 /** Block size of statfs: what s3fs and NFS servers show; only its product with the counts means something. */
@@ -57,7 +57,7 @@ export class S3FileSystem implements FileSystemOps {
   readonly #names: Names;
   readonly #renamer: Renamer;
   readonly #files: OpenFiles;
-  readonly #walkAhead: WalkAhead;
+  readonly #walks: Walks;
   readonly #normalization: NormalizationHints;
 
   constructor(parts: FileSystemParts) {
@@ -69,7 +69,7 @@ export class S3FileSystem implements FileSystemOps {
     this.#names = new Names(parts, this.namespace, this.#saver, this.#orphans);
     this.#renamer = new Renamer(parts, this.namespace, this.#saver, this.#orphans, this.#names);
     this.#files = new OpenFiles(parts, this.namespace, this.#saver, this.#orphans, this.#handles);
-    this.#walkAhead = new WalkAhead(parts, this.namespace);
+    this.#walks = new Walks(parts, this.namespace);
     this.#normalization = new NormalizationHints(parts.telemetry);
   }
 
@@ -82,8 +82,8 @@ export class S3FileSystem implements FileSystemOps {
     if (!isShowable(name)) throw new FsError('ENOENT');
     if (directory === this.namespace.root && `${name}/` === HIDDEN_PREFIX) return this.#negative();
     const found = this.namespace.find(directory, name, ctx.signal);
+    this.#walks.looked(directory, name);
     if (!(found instanceof Promise)) return this.#entryOrNegative(found, directory, name);
-    this.#walkAhead.looked(directory, name);
     return found.then(inode => this.#entryOrNegative(inode, directory, name));
   }
 
@@ -193,7 +193,9 @@ export class S3FileSystem implements FileSystemOps {
 
   async #refreshedAttributes(inode: Inode, ctx: RequestContext): Promise<AttributesReply> {
     const { parent, name } = inode;
-    const found = parent ? await this.namespace.find(parent, name, ctx.signal) : inode;
+    if (parent && inode instanceof FileInode) this.#walks.stated(parent);
+    const present = parent ? await this.namespace.find(parent, name, ctx.signal) : inode;
+    const found = present && (await this.namespace.exactly(present, ctx.signal));
     if (found !== inode && inode.parent === undefined && !(inode instanceof FileInode && inode.opens > 0)) {
       throw new FsError(found ? 'ESTALE' : 'ENOENT');
     }
@@ -216,6 +218,7 @@ export class S3FileSystem implements FileSystemOps {
       if (!(inode instanceof FileInode)) throw new FsError(inode instanceof DirectoryInode ? 'EISDIR' : 'EINVAL');
       await this.#files.truncate(inode, change.size, change.fh !== undefined, change.killSuidgid ?? false);
     }
+    if (!(inode instanceof DirectoryInode)) await this.namespace.exactly(inode);
     const { posix } = inode;
     const now = this.#names.now();
     const changed = changedPosix(posix, change, now, inode instanceof DirectoryInode);
@@ -231,6 +234,7 @@ export class S3FileSystem implements FileSystemOps {
   /** New metadata is written in full: what is kept there already must be known. */
   async #learn(inode: Inode): Promise<void> {
     if (inode instanceof DirectoryInode) return;
+    await this.namespace.exactly(inode);
     await this.#saver.learnDescription(inode);
   }
 
@@ -276,7 +280,9 @@ export class S3FileSystem implements FileSystemOps {
   // --- files ----------------------------------------------------------------------------------------------------------
 
   async open(nodeid: number, flags: number, ctx: RequestContext): Promise<OpenReply> {
-    return this.#files.open(this.namespace.file(nodeid), flags, ctx);
+    const file = this.namespace.file(nodeid);
+    if (file.parent && (flags & O_ACCMODE) === O_RDONLY) this.#walks.opened(file.parent);
+    return this.#files.open(file, flags, ctx);
   }
 
   create(
@@ -294,7 +300,9 @@ export class S3FileSystem implements FileSystemOps {
   }
 
   read(_nodeid: number, fh: number, offset: number, size: number, ctx: RequestContext): Awaitable<ReadReply> {
-    const { inode, cursor } = this.#handles.file(fh);
+    const handle = this.#handles.file(fh);
+    const { inode, cursor } = handle;
+    if (offset + size > handle.readTo) handle.readTo = offset + size;
     const reply = this.#files.content(inode).read(offset, size, cursor, ctx.signal);
     return reply instanceof Promise ? reply.catch(error => this.#readFailed(inode, error)) : reply;
   }
@@ -338,6 +346,8 @@ export class S3FileSystem implements FileSystemOps {
   }
 
   release(_nodeid: number, fh: number): Promise<void> {
+    const { inode, readTo } = this.#handles.file(fh);
+    if (inode.parent && readTo > 0 && inode.size > OPEN_BYTES) this.#walks.closed(inode.parent, readTo >= inode.size);
     return this.#files.release(fh);
   }
 
@@ -387,6 +397,7 @@ export class S3FileSystem implements FileSystemOps {
   opendir(nodeid: number): OpenReply {
     const directory = this.namespace.directory(nodeid);
     directory.opens++;
+    this.#walks.descended(directory);
     return { fh: this.#handles.openDirectory(new DirectoryReader(this.#environment, this.namespace, directory)) };
   }
 
@@ -420,11 +431,11 @@ export class S3FileSystem implements FileSystemOps {
 
   // --- extended attributes --------------------------------------------------------------------------------------------
 
-  getxattr(nodeid: number, name: string): Uint8Array {
+  getxattr(nodeid: number, name: string, ctx: RequestContext): Awaitable<Uint8Array> {
     this.#expectXattrs();
-    const value = this.namespace.inode(nodeid).posix.xattrs.get(name);
-    if (!value) throw new FsError('ENODATA');
-    return value;
+    const inode = this.namespace.inode(nodeid);
+    if (!(inode instanceof FileInode) || inode.exact) return xattrOf(inode, name);
+    return this.namespace.exactly(inode, ctx.signal).then(exact => xattrOf(exact, name));
   }
 
   async setxattr(nodeid: number, name: string, value: Uint8Array, flags: number): Promise<void> {
@@ -437,9 +448,10 @@ export class S3FileSystem implements FileSystemOps {
     this.#environment.notifier?.invalidateInode(nodeid);
   }
 
-  listxattr(nodeid: number): readonly string[] {
+  async listxattr(nodeid: number, ctx: RequestContext): Promise<readonly string[]> {
     this.#expectXattrs();
-    return [...this.namespace.inode(nodeid).posix.xattrs.keys()];
+    const inode = await this.namespace.exactly(this.namespace.inode(nodeid), ctx.signal);
+    return [...inode.posix.xattrs.keys()];
   }
 
   async removexattr(nodeid: number, name: string): Promise<void> {
@@ -482,6 +494,12 @@ export class S3FileSystem implements FileSystemOps {
   async destroy(): Promise<void> {
     await this.drain();
   }
+}
+
+function xattrOf(inode: Inode, name: string): Uint8Array {
+  const value = inode.posix.xattrs.get(name);
+  if (!value) throw new FsError('ENODATA');
+  return value;
 }
 
 /** The attributes after a setattr; the same object where nothing changes but ctime. */

@@ -13,6 +13,8 @@ export interface FileHandle {
   readonly cursor: ReadCursor;
   /** The process that opened it (its Tgid); undefined where it cannot be told (another pid namespace). */
   readonly opener: number | undefined;
+  /** The end of what was read by it so far: bytes. */
+  readTo: number;
 }
 
 export class HandleTable {
@@ -24,7 +26,7 @@ export class HandleTable {
     const isWritable = (flags & O_ACCMODE) !== O_RDONLY;
     // Only a writer's flushes ask who opened.
     const opener = isWritable ? processOf(thread) : undefined;
-    const handle = { fh: this.#next++, inode, flags, cursor: newCursor(), opener };
+    const handle = { fh: this.#next++, inode, flags, cursor: newCursor(), opener, readTo: 0 };
     this.#files.set(handle.fh, handle);
     return handle;
   }

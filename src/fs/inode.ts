@@ -200,6 +200,11 @@ export class NameChanges {
     return (this.#added.get(name) ?? 0) > place;
   }
 
+  /** Whether this mount ever changed a name here. */
+  get any(): boolean {
+    return this.#sequence > 0;
+  }
+
   record(name: string): void {
     this.#sequence++;
     if (this.#watchers > 0) this.#changed.set(name, this.#sequence);

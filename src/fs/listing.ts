@@ -5,7 +5,7 @@
  * with a directory's content type (this one only its HEAD tells). A directory shadows a file of the same name.
  */
 import type { ListedObject, ListPage } from '../s3/store.ts';
-import { compareKeys, HIDDEN_PREFIX, isMangled, isShowable } from './keys.ts';
+import { compareKeys, HIDDEN_PREFIX, inoOf, isMangled, isShowable } from './keys.ts';
 
 const FOLDER_SUFFIX = '_$folder$';
 
@@ -57,6 +57,24 @@ export class Listing {
   get order(): readonly string[] {
     this.#order ??= sortNames([...this.names.keys()]);
     return this.#order;
+  }
+
+  #inoOrder: string[] | undefined;
+  #inoRank: Map<string, number> | undefined;
+
+  /** Names in the order of their inode numbers, in which cp and rm go through a directory. `key`: the directory's. */
+  inoOrder(key: string): readonly string[] {
+    if (!this.#inoOrder) {
+      const inos = new Map<string, bigint>();
+      for (const { name, directory } of this.names.values()) inos.set(name, inoOf(key + name + (directory ? '/' : '')));
+      this.#inoOrder = [...inos.keys()].sort((a, b) => (inos.get(a)! < inos.get(b)! ? -1 : 1));
+    }
+    return this.#inoOrder;
+  }
+
+  inoRankOf(key: string, name: string): number | undefined {
+    this.#inoRank ??= new Map(this.inoOrder(key).map((each, rank) => [each, rank]));
+    return this.#inoRank.get(name);
   }
 
   /** Place of a name in `order`. Names added since it was made have none. */

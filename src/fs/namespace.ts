@@ -14,10 +14,11 @@ import { describedPosix, listedPosix, rootPosix } from './attributes.ts';
 import type { Environment } from './environment.ts';
 import { DirectoryInode, FileInode, type Inode, ROOT_NODEID, SpecialInode } from './inode.ts';
 import { inoOf } from './keys.ts';
-import { addPage, type ListedName, Listing, parsePage } from './listing.ts';
+import { addPage, type ListedName, Listing, type ParsedPage, parsePage } from './listing.ts';
 import { type IndexedMetadata, MetadataIndex } from './metadata-index.ts';
-import { S_IFDIR, S_IFREG, typeOf } from './modes.ts';
+import { S_IFDIR, S_IFREG, S_ISVTX, typeOf } from './modes.ts';
 import type { FullPosix } from './posix.ts';
+import { MAX_LINK } from './posix.ts';
 
 /** Of how many unshowable keys the log tells before it says no more. */
 const MAX_WARNINGS = 20;
@@ -147,6 +148,8 @@ export class Namespace {
       if (inode.opens > 0 || inode.unsaved || inode.saving) return;
     } else if (inode.metadataUnsaved) return;
     this.#inodes.delete(inode.nodeid);
+    // A listing under way ahead of somebody may not show what was changed here.
+    if (inode instanceof DirectoryInode && inode.changes.any) this.dropAhead();
     const { parent } = inode;
     if (parent) {
       if (parent.children.get(inode.name) === inode) parent.children.delete(inode.name);
@@ -163,6 +166,24 @@ export class Namespace {
     return this.#isRecent(inode.checkedAt);
   }
 
+  /** Whether the name still leads to this inode, without asking; its attributes may have to be fetched (`exactly`). */
+  isPresent(inode: Inode): boolean {
+    if (this.isFresh(inode)) return true;
+    return inode instanceof FileInode && (inode.stored?.size ?? 0) > MAX_LINK && this.#isRecent(inode.checkedAt);
+  }
+
+  /** The inode with its object's own metadata: one HEAD, where that is not known. What has lost its name is as exact as it gets. */
+  async exactly(inode: Inode, signal?: AbortSignal): Promise<Inode> {
+    const { parent, name } = inode;
+    if (this.isFresh(inode) || inode.exact || !parent || !(inode instanceof FileInode) || !inode.stored) return inode;
+    if (this.#environment.options.stat === 'list') return inode;
+    const object = { ...inode.stored.version, lastModified: inode.lastModified ?? this.#environment.clock.now() };
+    const known = this.#described(object, inode.checkedAt);
+    if (known)
+      return this.#place(parent, name, this.#factsOf(object.key, known, Math.max(inode.checkedAt, known.checkedAt)));
+    return (await this.#describe(parent, name, object, inode.checkedAt, signal)) ?? inode;
+  }
+
   #isRecent(at: number): boolean {
     return this.#environment.clock.monotonic() - at < this.#environment.options.ttl;
   }
@@ -177,7 +198,7 @@ export class Namespace {
   /** The inode of a name, or undefined where there is none. */
   find(parent: DirectoryInode, name: string, signal?: AbortSignal): Inode | undefined | Promise<Inode | undefined> {
     const child = parent.children.get(name);
-    if (child && this.isFresh(child)) return child;
+    if (child && this.isPresent(child)) return child;
     const listing = this.freshListing(parent);
     if (listing?.complete) return this.#fromListing(parent, name, listing, signal);
     return this.#resolve(parent, name, signal);
@@ -249,11 +270,14 @@ export class Namespace {
   /** The inode of a listed name, if that can be told without asking; `at` is the age of the listing. */
   peek(parent: DirectoryInode, listed: ListedName, at: number): Inode | undefined {
     const child = parent.children.get(listed.name);
-    if (child && this.isFresh(child)) return child;
+    if (child && this.isPresent(child)) return child;
     if (this.#environment.options.stat === 'exact') {
       if (listed.directory) {
-        const known = this.index.get(`${parent.key}${listed.name}/`);
-        if (!known || !this.#isRecent(known.checkedAt)) return undefined;
+        const key = `${parent.key}${listed.name}/`;
+        const known = this.index.get(key);
+        if (!this.#listedAhead.has(key) && (!known || !this.#isRecent(known.checkedAt))) return undefined;
+      } else if (listed.object && this.#canWait(parent, listed.object)) {
+        // Its name and type are known, its attributes are fetched when somebody wants them.
       } else if (!listed.object || !this.#described(listed.object, at)) return undefined;
     }
     const found = this.#apply(parent, listed, at);
@@ -287,7 +311,13 @@ export class Namespace {
     if (metadata) {
       return this.#place(parent, listed.name, this.#factsOf(object.key, metadata, Math.max(at, metadata.checkedAt)));
     }
+    if (this.#canWait(parent, object)) return this.#place(parent, listed.name, this.#listedFacts(object, at));
     return this.#describe(parent, listed.name, object, at, signal);
+  }
+
+  /** In a sticky directory the kernel compares owners before it deletes; elsewhere nobody needs them before a stat. */
+  #canWait(parent: DirectoryInode, object: ListedObject): boolean {
+    return object.size > MAX_LINK && (parent.posix.mode & S_ISVTX) === 0;
   }
 
   /** True where this mount's own state goes before what S3 says. */
@@ -335,11 +365,15 @@ export class Namespace {
           return undefined;
         },
       );
-      this.#heads.set(key, head);
-      const done = (): void => void this.#heads.delete(key);
-      head.then(done, done);
+      this.#shareHead(key, head);
     }
     return signal ? interruptible(head, signal) : head;
+  }
+
+  #shareHead(key: string, head: Promise<IndexedMetadata | undefined>): void {
+    this.#heads.set(key, head);
+    const done = (): void => void this.#heads.delete(key);
+    head.then(done, done);
   }
 
   /** HEADs ahead of somebody who asks for one name after another; errors show when the name is asked for. */
@@ -426,17 +460,16 @@ export class Namespace {
   }
 
   #update(inode: FileInode | SpecialInode, stored: StoredContent, facts: Facts): void {
-    if (inode.stored !== stored) {
+    const isOther = inode.stored !== stored;
+    if (isOther) {
       inode.stored = stored;
       inode.description = undefined;
     }
     inode.lastModified = facts.lastModified;
     inode.checkedAt = Math.max(inode.checkedAt, facts.checkedAt);
-    // What is known exactly is not replaced by what a listing guesses of the same version.
-    if (facts.exact || !inode.exact || inode.description === undefined) {
-      inode.posix = facts.posix;
-      inode.exact = facts.exact;
-    }
+    if (facts.exact || !inode.exact || isOther) inode.posix = facts.posix;
+    // What was known exactly is not replaced by a listing's guess, but asked for again when somebody wants it.
+    inode.exact = facts.exact;
     if (facts.metadata && facts.metadata.tagCount === 0) inode.description = facts.metadata.description;
   }
 
@@ -455,6 +488,7 @@ export class Namespace {
         ? existing
         : (this.#replace(existing, parent, listed.name, posix, 'directory') as DirectoryInode);
     directory.localOnly = false;
+    if (directory !== existing) this.#takeAhead(directory);
     if (listed.folderMarker && !directory.markerKey) directory.markerKey = listed.folderMarker;
     if (this.#environment.options.stat === 'list' || (directory.exact && this.#isRecent(directory.checkedAt))) {
       directory.checkedAt = Math.max(directory.checkedAt, at);
@@ -499,6 +533,111 @@ export class Namespace {
     directory.posix = describedPosix(this.#environment.options, metadata.description, 0, lastModified, true);
   }
 
+  // --- ahead of walkers -----------------------------------------------------------------------------------------------
+
+  /** Listings of directories that nobody has looked up yet, by key. */
+  readonly #listedAhead = new Map<string, { readonly listing: Listing; readonly marker: ListedObject | undefined }>();
+  #epoch = 0;
+
+  /** What was listed ahead is no longer to be believed. */
+  dropAhead(): void {
+    this.#epoch++;
+    this.#listedAhead.clear();
+  }
+
+  /** True where this mount's own state goes before anything that might be fetched. */
+  isBusy(inode: Inode): boolean {
+    return inode.lock.locked || this.#isLocal(inode);
+  }
+
+  /** Whether a lookup of this name needs no request. */
+  isKnown(parent: DirectoryInode, listed: ListedName): boolean {
+    const child = parent.children.get(listed.name);
+    if (child && this.isFresh(child)) return true;
+    if (listed.directory) {
+      const key = `${parent.key}${listed.name}/`;
+      const known = this.index.get(key);
+      return (
+        this.#heads.has(key) || this.#listedAhead.has(key) || (known !== undefined && this.#isRecent(known.checkedAt))
+      );
+    }
+    return this.#heads.has(listed.object!.key) || this.#described(listed.object!, 0) !== undefined;
+  }
+
+  /** GETs the first bytes of a file that will probably be opened next; its headers tell what a HEAD would. */
+  fetchAhead(object: ListedObject, bytes: number): 'known' | 'no memory' | Promise<StoredContent | undefined> {
+    const { blocks, clock } = this.#environment;
+    if (this.#heads.has(object.key)) return 'known';
+    const content = blocks.contentOf(object);
+    if (blocks.expects(content, 0)) return 'known';
+    const at = clock.monotonic();
+    const opened = blocks.openAhead(object.key, bytes);
+    if (!opened) return 'no memory';
+    let found: StoredContent | undefined;
+    const head = opened.then(result => {
+      found = result.content;
+      return this.index.record(result.info, at);
+    });
+    this.#shareHead(object.key, head);
+    return head.then(() => found);
+  }
+
+  /** Lists a directory that will probably be opened next. Undefined where that is known or under way. */
+  listAhead(parent: DirectoryInode, name: string): Promise<Listing | undefined> | undefined {
+    const key = `${parent.key}${name}/`;
+    const child = parent.children.get(name);
+    if (this.#listedAhead.has(key)) return undefined;
+    if (child instanceof DirectoryInode) {
+      if (child.loading || this.freshListing(child) || child.changes.any || child.localOnly) return undefined;
+      return this.list(child).then(listing => (listing.complete ? listing : undefined));
+    }
+    if (child) return undefined;
+    const { store, clock, options } = this.#environment;
+    const epoch = this.#epoch;
+    const listing = new Listing(clock.monotonic());
+    return store.list({ prefix: key, delimiter: '/' }).then(page => {
+      const parsed = parsePage(key, page);
+      // Looked up meanwhile, or changed: whoever has it asks for itself.
+      if (page.next !== undefined || epoch !== this.#epoch || parent.children.has(name)) return undefined;
+      addPage(listing, parsed);
+      this.warnUnshowable(parsed.unshowable);
+      listing.complete = true;
+      this.#listedAhead.set(key, { listing, marker: parsed.marker });
+      clock.after(options.ttl, () => {
+        if (this.#listedAhead.get(key)?.listing === listing) this.#listedAhead.delete(key);
+      });
+      return listing;
+    });
+  }
+
+  /** A directory just met takes what was listed ahead of it: its names, and whether it has a marker. */
+  #takeAhead(directory: DirectoryInode): void {
+    const ahead = this.#listedAhead.get(directory.key);
+    if (!ahead) return;
+    this.#listedAhead.delete(directory.key);
+    if (!this.#isRecent(ahead.listing.at)) return;
+    directory.listing = ahead.listing;
+    this.#learnMarker(directory, ahead.marker, ahead.listing.at);
+  }
+
+  /** What a listing of the directory itself tells of its marker: none, or which version. */
+  #learnMarker(directory: DirectoryInode, marker: ListedObject | undefined, at: number): void {
+    if (!marker) {
+      // The marker sorts before everything else: the first page tells.
+      if (directory.markerKey !== undefined) return;
+      directory.unmarked = true;
+      directory.exact = true;
+      directory.checkedAt = Math.max(directory.checkedAt, at);
+      return;
+    }
+    directory.markerKey = marker.key;
+    directory.unmarked = false;
+    const metadata = this.#described(marker, at);
+    if (metadata && directory !== this.root && !directory.metadataUnsaved) {
+      this.#setMarker(directory, marker.key, metadata, Math.max(at, metadata.checkedAt));
+    }
+  }
+
   // --- listings -------------------------------------------------------------------------------------------------------
 
   freshListing(directory: DirectoryInode): Listing | undefined {
@@ -529,7 +668,7 @@ export class Namespace {
       const page = await store.list({ prefix: key, delimiter: '/' });
       // Renamed meanwhile: what came belongs to the old key.
       if (directory.key !== key) return await this.#load(directory);
-      this.takePage(directory, listing, parsePage(key, page));
+      this.takePage(directory, listing, parsePage(key, page), true);
       listing.complete = page.next === undefined;
       listing.continuation = page.next;
       directory.large = !listing.complete;
@@ -542,21 +681,11 @@ export class Namespace {
   }
 
   /** Adds a page to a listing of `directory`; tells of keys that cannot be shown. */
-  takePage(directory: DirectoryInode, listing: Listing, page: ReturnType<typeof parsePage>): void {
+  takePage(directory: DirectoryInode, listing: Listing, page: ParsedPage, first: boolean): void {
     addPage(listing, page);
     listing.last = page.last;
     this.warnUnshowable(page.unshowable);
-    if (!page.marker) {
-      // The marker sorts before everything else: the first page tells.
-      if (directory.markerKey === undefined) directory.unmarked = true;
-      return;
-    }
-    const metadata = this.index.match(page.marker.key, page.marker);
-    if (metadata && directory !== this.root) this.#setMarker(directory, page.marker.key, metadata, listing.at);
-    else if (!metadata) {
-      directory.markerKey = page.marker.key;
-      directory.unmarked = false;
-    }
+    if (first) this.#learnMarker(directory, page.marker, listing.at);
   }
 
   /** What this mount changed since `place` goes before what a listing under way happened to see. */

@@ -19,7 +19,7 @@ import { timestampOf } from './posix.ts';
 import type { Saver } from './saver.ts';
 
 /** What the GET of an open brings along: what a program reads first, and the whole of most files. Bytes. */
-const OPEN_BYTES = 128 * 1024;
+export const OPEN_BYTES = 128 * 1024;
 
 const CAPABILITY = 'security.capability';
 
@@ -74,9 +74,12 @@ export class OpenFiles {
     const { options, clock, blocks, store } = this.#environment;
     const { stored } = file;
     if (!stored || file.unlinked || file.unsaved || file.saving || file.supersededIn) return;
-    if (clock.monotonic() - file.checkedAt < options.openCheck) return;
-    const at = clock.monotonic();
     const { key } = file;
+    const known = this.#namespace.index.get(key);
+    const isKnown = known?.etag === stored.version.etag;
+    const checkedAt = isKnown ? Math.max(file.checkedAt, known.checkedAt) : file.checkedAt;
+    const at = clock.monotonic();
+    if (at - checkedAt < options.openCheck) return;
     try {
       const isWarm = stored.size === 0 || blocks.has(stored, 0);
       const info = isWarm

@@ -225,6 +225,7 @@ export class Renamer {
       }
       this.#relocate(source, newParent, newName, !target);
       this.#follow(source, newKey, copies, oldKey);
+      this.#namespace.dropAhead();
       this.#namespace.changed(newParent, newName, { name: newName, directory: true });
       await this.#deleteCopied([...copies.keys()]);
     } finally {

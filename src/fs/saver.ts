@@ -13,6 +13,7 @@ import { copyObject } from '../cache/object-copy.ts';
 import { forEachLimit, Semaphore } from '../concurrency.ts';
 import { FsError, isStoreError, type StoreError } from '../errors.ts';
 import type { ObjectDescription, WriteCondition } from '../s3/store.ts';
+import { describedPosix } from './attributes.ts';
 import { type ContentTypes, contentTypeOf, DEFAULT_CONTENT_TYPE, DIRECTORY_CONTENT_TYPE } from './content-types.ts';
 import type { Environment } from './environment.ts';
 import { DirectoryInode, FileInode, type Inode, type SpecialInode } from './inode.ts';
@@ -75,7 +76,12 @@ export class Saver {
     const info = await store.head(stored.version.key);
     this.#namespace.index.record(info, at);
     const tags = info.tagCount > 0 ? await store.tags(stored.version.key) : [];
-    inode.description ??= tags.length > 0 ? { ...info.description, tags } : info.description;
+    if (inode.description) return;
+    inode.description = tags.length > 0 ? { ...info.description, tags } : info.description;
+    if (inode.exact || info.etag !== stored.version.etag) return;
+    // What a listing had guessed must not be written back as if it were the object's own.
+    inode.posix = describedPosix(this.#environment.options, info.description, info.size, info.lastModified, false);
+    inode.exact = true;
   }
 
   // --- contents -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,282 @@
+/**
+ * Programs that go through a directory name by name (cp, tar, grep, rsync, find, a training loop) are recognised, and what
+ * they ask for next is asked ahead of them: attributes, contents of small files, listings of the next directories.
+ *
+ * Difficulties: (1) There are two usual orders, that of the listing and that of inode numbers, in which cp and rm sort; both
+ * are known before anybody asks. (2) What a program does with a name decides what is worth asking: those who only stat
+ * need a HEAD, those who open want the bytes (and then the GET brings the attributes along), those who descend want
+ * listings. So what was done with the names before is counted. (3) Directories of a few files each are over before a
+ * pattern shows: a directory met in order by a walker of its parent begins with the parent's habits. (4) A single stray
+ * access starts nothing, and a jump stops everything.
+ */
+import type { Environment } from './environment.ts';
+import type { DirectoryInode, Inode } from './inode.ts';
+import type { ListedName, Listing } from './listing.ts';
+import type { Namespace } from './namespace.ts';
+
+/** Names in order before anything is asked ahead. */
+const STREAK = 2;
+/** How far one step may jump and still count as in order: a program that skips what it does not want. */
+const MAX_STEP = 4;
+/** How many names are asked for ahead: doubled with each step in order. */
+const FIRST_WINDOW = 8;
+const LAST_WINDOW = 128;
+/** Sorting a larger directory by inode number costs more time than it saves. */
+const MAX_BY_INO = 20_000;
+/** The whole of a file up to this comes ahead in one GET; of a larger one its first block. Bytes. */
+const SMALL_FILE = 1024 * 1024;
+const FIRST_BLOCK = 128 * 1024;
+/** Files up to this come ahead whole for a program that reads whole files: bytes. */
+const WHOLE_FILE = 16 * 1024 * 1024;
+/** Bytes of files ahead of a walker, at most; the memory budget may allow less. */
+const BYTES_AHEAD = 48 * 1024 * 1024;
+/** Listings under way ahead of walkers. */
+const LISTS_AHEAD = 48;
+
+/** How many of something were of one kind: a habit is what more than half do. */
+class Habit {
+  #all = 0;
+  #some = 0;
+
+  seen(): void {
+    this.#all++;
+    // Old habits fade: a program may first list everything and then read.
+    if (this.#all > 64) {
+      this.#all /= 2;
+      this.#some /= 2;
+    }
+  }
+
+  done(): void {
+    this.#some++;
+  }
+
+  get holds(): boolean {
+    return this.#all > 0 && this.#some * 2 >= this.#all;
+  }
+}
+
+/** Follows ranks in one order. */
+class Tracker {
+  rank = -1;
+  streak = 0;
+  askedTo = -1;
+
+  step(rank: number): void {
+    if (rank === this.rank) return;
+    if (rank > this.rank && rank <= this.rank + MAX_STEP) this.streak++;
+    else {
+      this.streak = 0;
+      this.askedTo = rank;
+    }
+    this.rank = rank;
+  }
+}
+
+type Order = 'listing' | 'ino';
+
+/** What is known of the program that goes through one directory. */
+class Walk {
+  readonly trackers: Readonly<Record<Order, Tracker>> = { listing: new Tracker(), ino: new Tracker() };
+  /** Of the files: opened after they were looked at; and stat-ed. */
+  readonly reads = new Habit();
+  readonly stats = new Habit();
+  /** Of the files above the first block that were opened: read to their end. */
+  readonly wholes = new Habit();
+  /** Of the directories: listed after they were looked at. */
+  readonly descends = new Habit();
+  /** The same of what lies in the directories below this one. */
+  readonly below: Walk | undefined;
+  lastLooked = '';
+  bytesAhead = 0;
+
+  constructor(below: Walk | undefined) {
+    this.below = below;
+  }
+
+  order(): Order | undefined {
+    const { listing, ino } = this.trackers;
+    const best = listing.streak >= ino.streak ? 'listing' : 'ino';
+    return this.trackers[best].streak >= STREAK ? best : undefined;
+  }
+}
+
+/** Habits below one level only: deeper ones are learned at their own parents. */
+function newWalk(): Walk {
+  return new Walk(new Walk(undefined));
+}
+
+export class Walks {
+  readonly #environment: Environment;
+  readonly #namespace: Namespace;
+  readonly #walks = new WeakMap<DirectoryInode, Walk>();
+  #listsAhead = 0;
+
+  constructor(environment: Environment, namespace: Namespace) {
+    this.#environment = environment;
+    this.#namespace = namespace;
+  }
+
+  /** A name was looked up. */
+  looked(directory: DirectoryInode, name: string): void {
+    const listing = directory.listing;
+    if (!listing?.complete) return;
+    const listed = listing.names.get(name);
+    if (!listed) return;
+    const walk = this.#walkOf(directory);
+    if (walk.lastLooked === name) return;
+    walk.lastLooked = name;
+    const above = directory.parent && this.#walks.get(directory.parent)?.below;
+    if (listed.directory) {
+      walk.descends.seen();
+      above?.descends.seen();
+    } else {
+      walk.reads.seen();
+      walk.stats.seen();
+      above?.reads.seen();
+      above?.stats.seen();
+    }
+    this.#step(directory, walk, listing, name);
+  }
+
+  /** A file was opened for reading. */
+  opened(directory: DirectoryInode): void {
+    this.#each(directory, walk => walk.reads.done());
+  }
+
+  /** Somebody wants to know the attributes of a file. */
+  stated(directory: DirectoryInode): void {
+    this.#each(directory, walk => walk.stats.done());
+  }
+
+  /** A file larger than what comes with its open was closed; `whole`: read to its end. */
+  closed(directory: DirectoryInode, whole: boolean): void {
+    this.#each(directory, walk => {
+      walk.wholes.seen();
+      if (whole) walk.wholes.done();
+    });
+  }
+
+  /** A directory was opened. Met in order by a walker that descends, it is walked as those before it were. */
+  descended(directory: DirectoryInode): void {
+    const { parent } = directory;
+    if (!parent) return;
+    const above = this.#walks.get(parent);
+    if (!above) return;
+    above.descends.done();
+    const grand = parent.parent && this.#walks.get(parent.parent)?.below;
+    grand?.descends.done();
+  }
+
+  #each(directory: DirectoryInode, work: (walk: Walk) => void): void {
+    const walk = this.#walks.get(directory);
+    if (walk) work(walk);
+    const above = directory.parent && this.#walks.get(directory.parent)?.below;
+    if (above) work(above);
+  }
+
+  #walkOf(directory: DirectoryInode): Walk {
+    let walk = this.#walks.get(directory);
+    if (!walk) {
+      walk = newWalk();
+      this.#walks.set(directory, walk);
+    }
+    return walk;
+  }
+
+  #step(directory: DirectoryInode, walk: Walk, listing: Listing, name: string): void {
+    const { listing: inListing, ino: inIno } = walk.trackers;
+    const rank = listing.rankOf(name);
+    if (rank !== undefined) inListing.step(rank);
+    // The second order is looked at only where the first does not hold.
+    if (inListing.streak < STREAK && listing.names.size <= MAX_BY_INO) {
+      const byIno = listing.inoRankOf(directory.key, name);
+      if (byIno !== undefined) inIno.step(byIno);
+    }
+    const order = walk.order();
+    if (!order) return;
+    const tracker = walk.trackers[order];
+    const names = order === 'listing' ? listing.order : listing.inoOrder(directory.key);
+    const window = Math.min(LAST_WINDOW, FIRST_WINDOW * 2 ** Math.min(tracker.streak - STREAK, 8));
+    const end = Math.min(names.length, tracker.rank + 1 + window);
+    for (let i = Math.max(tracker.askedTo, tracker.rank) + 1; i < end; i++) {
+      const listed = listing.names.get(names[i]!);
+      if (listed && !this.#ask(directory, walk, listed)) return;
+      tracker.askedTo = i;
+    }
+  }
+
+  /** Asks for what a walker will do with a name. False: no more for now. */
+  #ask(directory: DirectoryInode, walk: Walk, listed: ListedName): boolean {
+    if (listed.directory) {
+      return walk.descends.holds ? this.#listAhead(directory, walk, listed.name) : this.#headAhead(directory, listed);
+    }
+    if (walk.reads.holds) return this.#fetchAhead(directory, walk, listed);
+    return walk.stats.holds ? this.#headAhead(directory, listed) : true;
+  }
+
+  #headAhead(directory: DirectoryInode, listed: ListedName): boolean {
+    if (this.#environment.options.stat === 'list' || this.#namespace.isKnown(directory, listed)) return true;
+    this.#namespace.headAhead(directory.key + listed.name + (listed.directory ? '/' : ''));
+    return true;
+  }
+
+  #fetchAhead(directory: DirectoryInode, walk: Walk, listed: ListedName): boolean {
+    const { size, key } = listed.object!;
+    const child: Inode | undefined = directory.children.get(listed.name);
+    if (size === 0 || (child && this.#namespace.isBusy(child))) return this.#headAhead(directory, listed);
+    const whole = walk.wholes.holds && size <= WHOLE_FILE;
+    const bytes = whole || size <= SMALL_FILE ? size : FIRST_BLOCK;
+    if (walk.bytesAhead > 0 && walk.bytesAhead + bytes > BYTES_AHEAD) return false;
+    const { blocks } = this.#environment;
+    const first = Math.min(bytes, size <= SMALL_FILE ? size : FIRST_BLOCK);
+    const fetched = this.#namespace.fetchAhead(listed.object!, first);
+    if (fetched === 'known') return true;
+    if (fetched === 'no memory') return false;
+    walk.bytesAhead += bytes;
+    fetched
+      .then(content => {
+        if (content && bytes > first && content.version.key === key) blocks.prefetch(content, first, bytes - first);
+      })
+      .catch(() => {})
+      .finally(() => {
+        walk.bytesAhead -= bytes;
+      });
+    return true;
+  }
+
+  #listAhead(directory: DirectoryInode, walk: Walk, name: string): boolean {
+    if (this.#listsAhead >= LISTS_AHEAD) return false;
+    const listing = this.#namespace.listAhead(directory, name);
+    if (!listing) return true;
+    this.#listsAhead++;
+    listing
+      .then(done => {
+        if (done) this.#followInto(walk, done);
+      })
+      .catch(() => {})
+      .finally(() => {
+        this.#listsAhead--;
+      });
+    return true;
+  }
+
+  /** What lies in a directory that will be walked as those before it were: its small files come ahead with it. */
+  #followInto(above: Walk, listing: Listing): void {
+    const { below } = above;
+    if (!below?.reads.holds || !listing.complete) return;
+    for (const { object, directory } of listing.names.values()) {
+      if (directory || !object || object.size === 0 || object.size > SMALL_FILE) continue;
+      if (above.bytesAhead > 0 && above.bytesAhead + object.size > BYTES_AHEAD) return;
+      const fetched = this.#namespace.fetchAhead(object, object.size);
+      if (fetched === 'no memory') return;
+      if (fetched === 'known') continue;
+      above.bytesAhead += object.size;
+      fetched
+        .catch(() => {})
+        .finally(() => {
+          above.bytesAhead -= object.size;
+        });
+    }
+  }
+}
