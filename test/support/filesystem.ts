@@ -2,10 +2,10 @@
 import { BlockCache } from '../../src/cache/block-cache.ts';
 import { BlockPool } from '../../src/cache/block-pool.ts';
 import { Budget } from '../../src/cache/budget.ts';
-import { Spool } from '../../src/cache/spool.ts';
+import { Spool, type SpoolOptions } from '../../src/cache/spool.ts';
 import { UnsavedMemory } from '../../src/cache/unsaved-memory.ts';
 import type { UploadSizes } from '../../src/cache/upload-plan.ts';
-import { S3FileSystem } from '../../src/fs/filesystem.ts';
+import { type FileSystemParts, S3FileSystem } from '../../src/fs/filesystem.ts';
 import type { FileSystemOptions } from '../../src/fs/options.ts';
 import { Counters } from '../../src/telemetry.ts';
 import { FakeKernel } from './fake-kernel.ts';
@@ -36,6 +36,8 @@ export interface TestOptions {
   readonly budget?: number;
   readonly sizes?: UploadSizes;
   readonly telemetry?: Counters;
+  /** Default: unsaved bytes stay in memory. */
+  readonly spool?: SpoolOptions;
 }
 
 export interface TestFileSystem {
@@ -45,6 +47,7 @@ export interface TestFileSystem {
   readonly kernel: FakeKernel;
   readonly counters: Counters;
   readonly budget: Budget;
+  readonly environment: FileSystemParts;
   /** The same bucket mounted anew: nothing but what S3 has is known. */
   remount(options?: Partial<FileSystemOptions>): TestFileSystem;
 }
@@ -56,8 +59,8 @@ export function makeFileSystem(test: TestOptions = {}): TestFileSystem {
   const budget = new Budget(test.budget ?? 32 * 1024 * 1024);
   const pool = new BlockPool();
   const blocks = new BlockCache({ store, budget, pool, telemetry: counters, clock });
-  const spool = new Spool(new UnsavedMemory(budget, pool), {});
-  const filesystem = new S3FileSystem({
+  const spool = new Spool(new UnsavedMemory(budget, pool), test.spool ?? {});
+  const environment: FileSystemParts = {
     store,
     blocks,
     budget,
@@ -69,7 +72,8 @@ export function makeFileSystem(test: TestOptions = {}): TestFileSystem {
     options: { ...DEFAULT_OPTIONS, ...test.options },
     mimeTypes: '',
     ...(test.sizes && { sizes: test.sizes }),
-  });
+  };
+  const filesystem = new S3FileSystem(environment);
   return {
     store,
     clock,
@@ -77,6 +81,7 @@ export function makeFileSystem(test: TestOptions = {}): TestFileSystem {
     kernel: new FakeKernel(filesystem),
     counters,
     budget,
+    environment,
     remount: options => makeFileSystem({ ...test, store, clock, options: { ...test.options, ...options } }),
   };
 }
