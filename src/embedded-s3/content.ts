@@ -2,7 +2,7 @@
  * The bytes of an object as a list of extents: stored buffers, or ranges of a generator. Extents are never copied: a copy
  * of an object, a part copied from another object and a range of a GET all point to the same bytes.
  */
-import { generatedBytes } from './generator.ts';
+import { generatedViews } from './generator.ts';
 
 export interface StoredExtent {
   readonly length: number;
@@ -16,9 +16,6 @@ export interface GeneratedExtent {
 }
 
 export type Extent = StoredExtent | GeneratedExtent;
-
-/** How much of a generated extent is made at a time: large enough for few writes, small enough for the CPU's caches. */
-const GENERATED_STEP = 256 * 1024;
 
 function part(extent: Extent, from: number, length: number): Extent {
   if (from === 0 && length === extent.length) return extent;
@@ -69,16 +66,11 @@ export class Content {
     return new Content([...this.#parts(offset, length)]);
   }
 
-  /** The bytes as buffers in order; stored ones as they lie, generated ones made on the way. */
+  /** The bytes as buffers in order; stored ones as they lie, generated ones as views of their table. Nobody may write to them. */
   *read(offset = 0, length = this.size - offset): Generator<Uint8Array> {
     for (const extent of this.#parts(offset, length)) {
-      if ('bytes' in extent) {
-        yield extent.bytes;
-        continue;
-      }
-      for (let done = 0; done < extent.length; done += GENERATED_STEP) {
-        yield generatedBytes(extent.seed, extent.offset + done, Math.min(GENERATED_STEP, extent.length - done));
-      }
+      if ('bytes' in extent) yield extent.bytes;
+      else yield* generatedViews(extent.seed, extent.offset, extent.length);
     }
   }
 
