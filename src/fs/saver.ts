@@ -247,6 +247,8 @@ export class Saver {
   }
 
   #failed(file: FileInode, error: unknown): void {
+    // A conflict copy that was saved, or metadata that was given up: the log has it, and nothing is left to send.
+    if (!file.unsaved) return;
     file.saveError = error instanceof Error ? error : new Error(String(error));
     file.failedSaves++;
     const permanent = isStoreError(error, 'forbidden', 'too-large', 'invalid', 'archived', 'not-implemented');
@@ -254,7 +256,7 @@ export class Saver {
       { key: file.label, unsavedBytes: file.content?.unsavedBytes ?? 0 },
       `not saved: ${file.saveError.message}${permanent ? '' : '; the bytes are kept and will be sent again'}`,
     );
-    if (permanent || !file.unsaved || error instanceof FsError) return;
+    if (permanent || error instanceof FsError) return;
     const wait = Math.min(LAST_RETRY, FIRST_RETRY * 2 ** Math.min(file.failedSaves - 1, 10));
     this.#retries.set(
       file,

@@ -22,8 +22,14 @@ export function codeOf(action: () => unknown): string | undefined {
     action();
     return undefined;
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code;
+    return errorCode(error);
   }
+}
+
+/** By errno's name; libuv has none for ESTALE. */
+export function errorCode(error: unknown): string | undefined {
+  const { code, errno } = error as NodeJS.ErrnoException;
+  return errno === -116 ? 'ESTALE' : code;
 }
 
 /** In the order of UTF-8 bytes, each as a directory `name/`: what S3 gives and what the mount shows. */

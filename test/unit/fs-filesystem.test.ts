@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap';
+import { Counters, silentTelemetry } from '../../src/telemetry.ts';
 import { makeFileSystem } from '../support/filesystem.ts';
 
 const O_WRONLY = 1;
@@ -15,9 +16,10 @@ t.test('a new file is one PUT, conditional, with its metadata', async t => {
   const { kernel, store } = makeFileSystem();
   await kernel.writeFile('/a.csv', 'hello');
   t.equal(store.text('a.csv'), 'hello');
-  t.same(store.calls.filter(call => call.operation !== 'ListObjectsV2').map(call => [call.operation, call.condition]), [
-    ['PutObject', { ifAbsent: true }],
-  ]);
+  t.same(
+    store.calls.filter(call => call.operation !== 'ListObjectsV2').map(call => [call.operation, call.condition]),
+    [['PutObject', { ifAbsent: true }]],
+  );
   const info = store.info('a.csv')!;
   t.equal(info.description.headers.contentType, 'text/csv');
   t.equal(info.description.metadata['mode'], '33188');
@@ -236,7 +238,9 @@ t.test('a reader of the old version gets ESTALE, never a mix', async t => {
 });
 
 t.test('a conflict keeps both', async t => {
-  const { kernel, store } = makeFileSystem();
+  const errors: string[] = [];
+  const log = { ...silentTelemetry.log, error: (_fields: object, message: string) => errors.push(message) };
+  const { kernel, store } = makeFileSystem({ telemetry: new Counters(log) });
   await kernel.writeFile('/f', 'base');
   const open = await kernel.open('/f', O_WRONLY | O_TRUNC);
   await kernel.write(open, 0, Buffer.from('ours'));
@@ -246,6 +250,7 @@ t.test('a conflict keeps both', async t => {
   const copy = store.keys().find(key => key.startsWith('_conflict.testhost.'))!;
   t.equal(store.text(copy), 'ours');
   t.equal(String(await kernel.readFile('/f')), 'theirs');
+  t.same(errors, [], 'everything is saved: the log does not say that bytes are left');
 });
 
 t.test('an emptied implicit directory stays', async t => {
@@ -294,4 +299,21 @@ t.test('xattrs', async t => {
   t.equal(String(await fs.remount().kernel.getxattr('/f', 'user.k')), 'v');
   await rejectsWith(t, fs.kernel.setxattr('/f', 'user.big', Buffer.alloc(3000)), 'ENOSPC');
   t.equal(fs.store.text('f'), 'x');
+});
+
+t.test('after ESTALE the next try meets what is there now, also while the listing still holds', async t => {
+  const { kernel, store } = makeFileSystem();
+  store.putForeign('f', 'one');
+  store.putForeign('g', 'one');
+  await kernel.names('/');
+  t.equal((await kernel.stat('/f')).size, 3);
+  t.equal((await kernel.stat('/g')).size, 3);
+  store.putForeign('f', 'three');
+  await rejectsWith(t, kernel.rename('/f', '/h'), 'ESTALE');
+  await kernel.rename('/f', '/h');
+  t.equal(store.text('h'), 'three');
+  store.putForeign('g', 'five!');
+  const open = await kernel.open('/g', 0);
+  await rejectsWith(t, kernel.read(open, 0, 3), 'ESTALE');
+  t.equal(String(await kernel.readFile('/g')), 'five!');
 });
