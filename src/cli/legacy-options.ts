@@ -174,3 +174,6 @@ export const LEGACY_NAMES: readonly string[] = [
   'nofail',
   'noauto',
 ];
+
+/** Words that end the command with a sentence: for the documentation. */
+export const REFUSED_NAMES: readonly string[] = Object.keys(REFUSED);

@@ -310,7 +310,7 @@ export class S3FileSystem implements FileSystemOps {
   /** Gone or changed under an open file: ESTALE in both cases, and whoever opens it again gets what is there. */
   #readFailed(file: FileInode, error: unknown): never {
     if (!isStoreError(error, 'not-found', 'precondition-failed')) throw error;
-    file.checkedAt = Number.NEGATIVE_INFINITY;
+    this.namespace.distrust(file);
     throw new FsError('ESTALE', `${file.label} was changed or deleted by another client while it was open`, {
       cause: error,
     });

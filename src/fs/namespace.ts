@@ -638,6 +638,17 @@ export class Namespace {
     }
   }
 
+  /**
+   * S3 has just shown that it no longer has this version under this name. A listing that still holds would bring the old
+   * one back with the next lookup, and whoever tries again would fail again until its time is over.
+   */
+  distrust(inode: FileInode | SpecialInode): void {
+    inode.checkedAt = Number.NEGATIVE_INFINITY;
+    if (!inode.parent) return;
+    this.index.delete(inode.key);
+    inode.parent.listing = undefined;
+  }
+
   // --- listings -------------------------------------------------------------------------------------------------------
 
   freshListing(directory: DirectoryInode): Listing | undefined {

@@ -170,7 +170,7 @@ export class Renamer {
         if (!isStoreError(error, 'precondition-failed', 'not-found') || attempt >= 3) throw error;
         const [now, there] = await Promise.all([this.#etagOf(version.key), this.#etagOf(key)]);
         if (now !== version.etag) {
-          source.checkedAt = Number.NEGATIVE_INFINITY;
+          this.#namespace.distrust(source);
           throw new FsError(
             now === undefined ? 'ENOENT' : 'ESTALE',
             `${version.key} was changed by another client; try again`,
