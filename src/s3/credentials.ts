@@ -13,7 +13,7 @@ export type CredentialProvider = () => Promise<Credentials>;
 
 /** Keys are replaced so long before they expire, as the SDK does it, while the old ones still work. */
 const REFRESH_BEFORE_MS = 5 * 60_000;
-/** A failed refresh is not tried again sooner than this; nor are keys that S3 refused looked up again. */
+/** A refresh is not tried again sooner than this; nor are keys that S3 keeps refusing looked up again. */
 const REFRESH_PAUSE_MS = 5_000;
 
 /** The SDK's chain, loaded on first use (some 40 ms). `profile`: a section of ~/.aws/config. */
@@ -39,6 +39,7 @@ export class CredentialCache {
   #known: Credentials | undefined;
   #pending: Promise<Credentials> | undefined;
   #triedAt = Number.NEGATIVE_INFINITY;
+  #refusedAt = Number.NEGATIVE_INFINITY;
 
   /** Without a provider requests go out unsigned. */
   constructor(provider: CredentialProvider | undefined, clock: Clock, telemetry: Telemetry) {
@@ -70,7 +71,11 @@ export class CredentialCache {
   async replaced(used: Credentials | undefined): Promise<boolean> {
     if (!this.#provider || !used) return false;
     if (!same(this.#known, used)) return true;
-    if (this.#clock.monotonic() - this.#triedAt < REFRESH_PAUSE_MS) return false;
+    if (!this.#pending) {
+      const now = this.#clock.monotonic();
+      if (now - this.#refusedAt < REFRESH_PAUSE_MS) return false;
+      this.#refusedAt = now;
+    }
     try {
       return !same(await this.#load(), used);
     } catch {

@@ -86,10 +86,6 @@ export class S3Requests {
     return this.#endpoint;
   }
 
-  get clockOffset(): number {
-    return this.#clockOffset;
-  }
-
   /** Sends `request` with retries. Rejects with `Failure`. */
   send(request: S3Request, signal?: AbortSignal): Promise<S3Answer> {
     return this.run(request, signal, context => this.once(request, context, signal));
@@ -124,13 +120,13 @@ export class S3Requests {
 
   /** One attempt. Rejects with `Failure` or what `failureOfTransport` makes one. */
   async once(request: S3Request, context: AttemptContext, signal?: AbortSignal): Promise<S3Answer> {
-    const { transport, telemetry } = this.options;
+    const { transport } = this.options;
     const ready = this.options.credentials.current();
     const credentials = ready instanceof Promise ? await ready : ready;
     const endpoint = this.#endpoint;
     const now = this.now();
     const head = this.#head(request, endpoint, credentials, now);
-    telemetry.count(`s3.${request.operation}`);
+    this.sending(request.operation, request.body);
     // The body of a refusal is none of the caller's business.
     let welcome = false;
     const answer = await transport.request({
@@ -157,9 +153,16 @@ export class S3Requests {
     return this.accept(request, answer, context, now, credentials);
   }
 
+  /** Counts a request that goes out. */
+  sending(operation: string, body: readonly Uint8Array[] | undefined): void {
+    const { telemetry } = this.options;
+    telemetry.count(`s3.${operation}`);
+    if (body) telemetry.count('s3.bytes_out', sizeOf(body));
+  }
+
   /** Counts and checks an answer; shared with what the SDK words. Throws `Failure`. */
   accept(
-    request: { readonly operation: string; readonly key: string | undefined; readonly body?: readonly Uint8Array[] },
+    request: { readonly operation: string; readonly key: string | undefined },
     answer: HttpAnswer,
     context: AttemptContext,
     sentAt: number,
@@ -167,7 +170,6 @@ export class S3Requests {
   ): S3Answer {
     const { telemetry, bucket, clock } = this.options;
     telemetry.count('s3.bytes_in', answer.bytes);
-    if (request.body) telemetry.count('s3.bytes_out', sizeOf(request.body));
     if (answer.repeated) {
       telemetry.count(`s3.${request.operation}`);
       context.repeated();

@@ -107,10 +107,14 @@ export async function withRetries<T>(
       const wait = backoff(policy, failed, failure.throttled, () => environment.random());
       if (failed >= policy.attempts || clock.monotonic() + wait - since > policy.deadline) throw failure;
       environment.retrying(failure, wait);
+      // The clock's timers let a process end; one that waits to try again is not done, even with no connection open.
+      const alive = setInterval(() => {}, 0x7fff_ffff);
       try {
         await delay(clock, wait, signal);
       } catch {
         throw interrupted(failure);
+      } finally {
+        clearInterval(alive);
       }
     }
   }

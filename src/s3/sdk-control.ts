@@ -77,8 +77,8 @@ export class SdkControl {
       const credentials = ready instanceof Promise ? await ready : ready;
       const attempt: Attempt = { operation, key, context, credentials, signal };
       const client = this.#clientOf(sdk);
-      // S3's clock as we know it, if ours is wrong.
-      client.config.systemClockOffset = this.#requests.clockOffset;
+      // The SDK reads the machine's clock; S3's, as far as it is known, is what must be signed.
+      client.config.systemClockOffset = this.#requests.now() - Date.now();
       try {
         const { origin, basePath } = this.#requests.endpoint;
         return { output: await call(sdk, client, `${origin.id}${basePath}`, { attempt }), date: attempt.date };
@@ -126,12 +126,12 @@ export class SdkControl {
   }
 
   async #send(request: SdkRequest, attempt: Attempt, endpoint: BucketEndpoint): Promise<{ response: object }> {
-    const { transport, telemetry } = this.#requests.options;
+    const { transport } = this.#requests.options;
     const body = bodyOf(request.body);
     let lines = '';
     for (const [name, value] of Object.entries(request.headers)) lines += `${name}: ${value}\r\n`;
     const sentAt = this.#requests.now();
-    telemetry.count(`s3.${attempt.operation}`);
+    this.#requests.sending(attempt.operation, body && [body]);
     const answer = await transport.request({
       origin: endpoint.origin,
       method: request.method,
@@ -141,13 +141,7 @@ export class SdkControl {
       ...(body ? { body: [body] } : {}),
     });
     const subject = { operation: attempt.operation, key: attempt.key, bucket: this.#requests.options.bucket };
-    const accepted = this.#requests.accept(
-      { ...subject, ...(body ? { body: [body] } : {}) },
-      answer,
-      attempt.context,
-      sentAt,
-      attempt.credentials,
-    );
+    const accepted = this.#requests.accept(subject, answer, attempt.context, sentAt, attempt.credentials);
     const { status, headers } = accepted.head;
     refuseErrorIn200(subject, status, headers, accepted.body, sentAt, endpoint, attempt.credentials);
     attempt.date = headers.get('date');
