@@ -193,7 +193,10 @@ export class S3FileSystem implements FileSystemOps {
 
   async #refreshedAttributes(inode: Inode, ctx: RequestContext): Promise<AttributesReply> {
     const { parent, name } = inode;
-    if (parent && inode instanceof FileInode) this.#walks.stated(parent);
+    if (parent && inode instanceof FileInode) {
+      this.#walks.looked(parent, name);
+      this.#walks.stated(parent);
+    }
     const present = parent ? await this.namespace.find(parent, name, ctx.signal) : inode;
     const found = present && (await this.namespace.exactly(present, ctx.signal));
     if (found !== inode && inode.parent === undefined && !(inode instanceof FileInode && inode.opens > 0)) {
@@ -281,7 +284,10 @@ export class S3FileSystem implements FileSystemOps {
 
   async open(nodeid: number, flags: number, ctx: RequestContext): Promise<OpenReply> {
     const file = this.namespace.file(nodeid);
-    if (file.parent && (flags & O_ACCMODE) === O_RDONLY) this.#walks.opened(file.parent);
+    if (file.parent && (flags & O_ACCMODE) === O_RDONLY) {
+      this.#walks.looked(file.parent, file.name);
+      this.#walks.opened(file.parent);
+    }
     return this.#files.open(file, flags, ctx);
   }
 

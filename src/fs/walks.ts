@@ -13,6 +13,7 @@ import type { Environment } from './environment.ts';
 import type { DirectoryInode, Inode } from './inode.ts';
 import type { ListedName, Listing } from './listing.ts';
 import type { Namespace } from './namespace.ts';
+import { MAX_LINK } from './posix.ts';
 
 /** Names in order before anything is asked ahead. */
 const STREAK = 2;
@@ -75,9 +76,8 @@ class Tracker {
 
 type Order = 'listing' | 'ino';
 
-/** What is known of the program that goes through one directory. */
-class Walk {
-  readonly trackers: Readonly<Record<Order, Tracker>> = { listing: new Tracker(), ino: new Tracker() };
+/** What is done with the names of a directory; shared by all directories of one parent, which are walked alike. */
+class Habits {
   /** Of the files: opened after they were looked at; and stat-ed. */
   readonly reads = new Habit();
   readonly stats = new Habit();
@@ -85,13 +85,27 @@ class Walk {
   readonly wholes = new Habit();
   /** Of the directories: listed after they were looked at. */
   readonly descends = new Habit();
-  /** The same of what lies in the directories below this one. */
-  readonly below: Walk | undefined;
+  #below: Habits | undefined;
+
+  /** Of the directories below. */
+  get below(): Habits {
+    this.#below ??= new Habits();
+    return this.#below;
+  }
+}
+
+/** How far a program has come in one directory. */
+class Walk {
+  readonly trackers: Readonly<Record<Order, Tracker>> = { listing: new Tracker(), ino: new Tracker() };
+  readonly habits: Habits;
   lastLooked = '';
   bytesAhead = 0;
 
-  constructor(below: Walk | undefined) {
-    this.below = below;
+  constructor(parent: Walk | undefined) {
+    this.habits = parent ? parent.habits.below : new Habits();
+    // Met by a walker in order: it goes on here as it did in the directories before.
+    const order = parent?.order();
+    if (order) this.trackers[order].streak = STREAK;
   }
 
   order(): Order | undefined {
@@ -99,11 +113,6 @@ class Walk {
     const best = listing.streak >= ino.streak ? 'listing' : 'ino';
     return this.trackers[best].streak >= STREAK ? best : undefined;
   }
-}
-
-/** Habits below one level only: deeper ones are learned at their own parents. */
-function newWalk(): Walk {
-  return new Walk(new Walk(undefined));
 }
 
 export class Walks {
@@ -117,68 +126,49 @@ export class Walks {
     this.#namespace = namespace;
   }
 
-  /** A name was looked up. */
+  /** A name was looked up, stat-ed or opened. */
   looked(directory: DirectoryInode, name: string): void {
-    const listing = directory.listing;
+    const { listing } = directory;
     if (!listing?.complete) return;
-    const listed = listing.names.get(name);
-    if (!listed) return;
     const walk = this.#walkOf(directory);
     if (walk.lastLooked === name) return;
+    const listed = listing.names.get(name);
+    if (!listed) return;
     walk.lastLooked = name;
-    const above = directory.parent && this.#walks.get(directory.parent)?.below;
-    if (listed.directory) {
-      walk.descends.seen();
-      above?.descends.seen();
-    } else {
-      walk.reads.seen();
-      walk.stats.seen();
-      above?.reads.seen();
-      above?.stats.seen();
+    if (listed.directory) walk.habits.descends.seen();
+    else {
+      walk.habits.reads.seen();
+      walk.habits.stats.seen();
     }
     this.#step(directory, walk, listing, name);
   }
 
   /** A file was opened for reading. */
   opened(directory: DirectoryInode): void {
-    this.#each(directory, walk => walk.reads.done());
+    this.#walks.get(directory)?.habits.reads.done();
   }
 
-  /** Somebody wants to know the attributes of a file. */
+  /** Somebody wants the attributes of a file that are not at hand. */
   stated(directory: DirectoryInode): void {
-    this.#each(directory, walk => walk.stats.done());
+    this.#walks.get(directory)?.habits.stats.done();
   }
 
   /** A file larger than what comes with its open was closed; `whole`: read to its end. */
   closed(directory: DirectoryInode, whole: boolean): void {
-    this.#each(directory, walk => {
-      walk.wholes.seen();
-      if (whole) walk.wholes.done();
-    });
+    const wholes = this.#walks.get(directory)?.habits.wholes;
+    wholes?.seen();
+    if (whole) wholes?.done();
   }
 
-  /** A directory was opened. Met in order by a walker that descends, it is walked as those before it were. */
+  /** A directory was opened. */
   descended(directory: DirectoryInode): void {
-    const { parent } = directory;
-    if (!parent) return;
-    const above = this.#walks.get(parent);
-    if (!above) return;
-    above.descends.done();
-    const grand = parent.parent && this.#walks.get(parent.parent)?.below;
-    grand?.descends.done();
-  }
-
-  #each(directory: DirectoryInode, work: (walk: Walk) => void): void {
-    const walk = this.#walks.get(directory);
-    if (walk) work(walk);
-    const above = directory.parent && this.#walks.get(directory.parent)?.below;
-    if (above) work(above);
+    if (directory.parent) this.#walks.get(directory.parent)?.habits.descends.done();
   }
 
   #walkOf(directory: DirectoryInode): Walk {
     let walk = this.#walks.get(directory);
     if (!walk) {
-      walk = newWalk();
+      walk = new Walk(directory.parent && this.#walks.get(directory.parent));
       this.#walks.set(directory, walk);
     }
     return walk;
@@ -209,10 +199,13 @@ export class Walks {
   /** Asks for what a walker will do with a name. False: no more for now. */
   #ask(directory: DirectoryInode, walk: Walk, listed: ListedName): boolean {
     if (listed.directory) {
-      return walk.descends.holds ? this.#listAhead(directory, walk, listed.name) : this.#headAhead(directory, listed);
+      return walk.habits.descends.holds
+        ? this.#listAhead(directory, walk, listed.name)
+        : this.#headAhead(directory, listed);
     }
-    if (walk.reads.holds) return this.#fetchAhead(directory, walk, listed);
-    return walk.stats.holds ? this.#headAhead(directory, listed) : true;
+    if (walk.habits.reads.holds) return this.#fetchAhead(directory, walk, listed);
+    // Of a small one already the lookup needs the metadata: it may be a link.
+    return walk.habits.stats.holds || listed.object!.size <= MAX_LINK ? this.#headAhead(directory, listed) : true;
   }
 
   #headAhead(directory: DirectoryInode, listed: ListedName): boolean {
@@ -225,7 +218,7 @@ export class Walks {
     const { size, key } = listed.object!;
     const child: Inode | undefined = directory.children.get(listed.name);
     if (size === 0 || (child && this.#namespace.isBusy(child))) return this.#headAhead(directory, listed);
-    const whole = walk.wholes.holds && size <= WHOLE_FILE;
+    const whole = walk.habits.wholes.holds && size <= WHOLE_FILE;
     const bytes = whole || size <= SMALL_FILE ? size : FIRST_BLOCK;
     if (walk.bytesAhead > 0 && walk.bytesAhead + bytes > BYTES_AHEAD) return false;
     const { blocks } = this.#environment;
@@ -263,8 +256,7 @@ export class Walks {
 
   /** What lies in a directory that will be walked as those before it were: its small files come ahead with it. */
   #followInto(above: Walk, listing: Listing): void {
-    const { below } = above;
-    if (!below?.reads.holds || !listing.complete) return;
+    if (!above.habits.below.reads.holds || !listing.complete) return;
     for (const { object, directory } of listing.names.values()) {
       if (directory || !object || object.size === 0 || object.size > SMALL_FILE) continue;
       if (above.bytesAhead > 0 && above.bytesAhead + object.size > BYTES_AHEAD) return;
