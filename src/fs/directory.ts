@@ -13,7 +13,7 @@ import type { DirectoryEntry, DirectorySink, Entry } from '../fuse/ops.ts';
 import { attributesOf } from './attributes.ts';
 import type { Environment } from './environment.ts';
 import { DirectoryInode, FileInode, type Inode, typeBits } from './inode.ts';
-import { compareKeys, inoOf } from './keys.ts';
+import { compareKeys } from './keys.ts';
 import { type ListedName, Listing, parsePage, sortNames } from './listing.ts';
 import { direntType, S_IFDIR, S_IFREG } from './modes.ts';
 import type { Namespace } from './namespace.ts';
@@ -85,10 +85,10 @@ export class DirectoryReader {
       const base = { name: listed.name, ino: inode.ino, type: direntType(typeBits(inode)), cookie };
       return plus ? { ...base, entry: entryOf(this.#environment, this.#namespace, inode) } : base;
     }
-    const key = directory.key + listed.name;
-    if (listed.directory) return { name: listed.name, ino: inoOf(`${key}/`), type: direntType(S_IFDIR), cookie };
+    const ino = this.#namespace.inoFor(directory, listed.name, listed.directory);
+    if (listed.directory) return { name: listed.name, ino, type: direntType(S_IFDIR), cookie };
     const isKnownFile = this.#environment.options.stat === 'list' || (listed.object?.size ?? 0) > MAX_LINK;
-    return { name: listed.name, ino: inoOf(key), type: isKnownFile ? direntType(S_IFREG) : 0, cookie };
+    return { name: listed.name, ino, type: isKnownFile ? direntType(S_IFREG) : 0, cookie };
   }
 }
 

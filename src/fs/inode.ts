@@ -3,7 +3,7 @@
  *
  * An inode knows its place (parent and name) and so its key; a rename changes the place and everything below follows. The
  * base version and the unsaved bytes belong to the inode, shared by all its handles; cursor and flags to the handle.
- * `nodeid` is a counter, never used again. `ino` is a hash of the key at first sight and stays over a rename.
+ * `nodeid` is a counter, never used again. `ino` stays over a rename: see `InodeNumbers`.
  */
 
 import type { FileContent } from '../cache/file-content.ts';
@@ -17,7 +17,8 @@ import type { FullPosix } from './posix.ts';
 
 abstract class BaseInode {
   readonly nodeid: number;
-  readonly ino: bigint;
+  /** st_ino. */
+  ino: bigint;
   /** Undefined for the root, and for what has lost its name (unlinked, or the name went to another version). */
   parent: DirectoryInode | undefined;
   name: string;

@@ -52,23 +52,40 @@ export function isMangled(name: string): boolean {
   return name.includes('\uFFFD');
 }
 
+/** Of the root, as ext4 has it for none and other filesystems for theirs. */
+export const ROOT_INO = 1n;
+
 /**
- * A 64-bit number for a key, for st_ino: two 32-bit hashes (FNV-1a with different primes, finished as MurmurHash3 does).
- * Never 0 or 1, which some programs take for "none" and for the root.
+ * A 64-bit number for a name in the directory with number `parent`, for st_ino; a directory's `name` ends in `/`. Two
+ * 32-bit hashes (FNV-1a with different primes, finished as MurmurHash3 does), begun with the parent's number: what lies
+ * below a directory keeps its number when the directory keeps its own over a rename. Never 0 or 1, which some programs
+ * take for "none" and for the root.
  */
-export function inoOf(key: string): bigint {
-  let a = 0x811c9dc5;
-  let b = 0xc2b2ae35;
-  for (let i = 0; i < key.length; i++) {
-    const unit = key.charCodeAt(i);
+export function inoBelow(parent: bigint, name: string): bigint {
+  let a = 0x811c9dc5 ^ Number(parent & 0xffffffffn);
+  let b = 0xc2b2ae35 ^ Number(parent >> 32n);
+  for (let i = 0; i < name.length; i++) {
+    const unit = name.charCodeAt(i);
     a = Math.imul(a ^ unit, 0x01000193);
     b = Math.imul(b ^ unit, 0x85ebca6b);
     b = (b << 13) | (b >>> 19);
   }
-  a = finish(a ^ key.length);
+  a = finish(a ^ name.length);
   b = finish(b ^ a);
   const ino = (BigInt(a >>> 0) << 32n) | BigInt(b >>> 0);
   return ino < 2n ? ino + 2n : ino;
+}
+
+/** The number of a key, as long as nothing on its way was renamed: the same in each mount of the bucket. */
+export function inoOf(key: string): bigint {
+  let ino = ROOT_INO;
+  for (let at = 0; at < key.length; ) {
+    const slash = key.indexOf('/', at);
+    const end = slash < 0 ? key.length : slash + 1;
+    ino = inoBelow(ino, key.slice(at, end));
+    at = end;
+  }
+  return ino;
 }
 
 function finish(hash: number): number {

@@ -5,7 +5,7 @@
  * with a directory's content type (this one only its HEAD tells). A directory shadows a file of the same name.
  */
 import type { ListedObject, ListPage } from '../s3/store.ts';
-import { compareKeys, HIDDEN_PREFIX, inoOf, isMangled, isShowable } from './keys.ts';
+import { compareKeys, HIDDEN_PREFIX, inoBelow, inoOf, isMangled, isShowable } from './keys.ts';
 
 const FOLDER_SUFFIX = '_$folder$';
 
@@ -65,8 +65,11 @@ export class Listing {
   /** Names in the order of their inode numbers, in which cp and rm go through a directory. `key`: the directory's. */
   inoOrder(key: string): readonly string[] {
     if (!this.#inoOrder) {
+      const parent = inoOf(key);
       const inos = new Map<string, bigint>();
-      for (const { name, directory } of this.names.values()) inos.set(name, inoOf(key + name + (directory ? '/' : '')));
+      for (const { name, directory } of this.names.values()) {
+        inos.set(name, inoBelow(parent, directory ? `${name}/` : name));
+      }
       this.#inoOrder = [...inos.keys()].sort((a, b) => (inos.get(a)! < inos.get(b)! ? -1 : 1));
     }
     return this.#inoOrder;

@@ -4,7 +4,7 @@
  * All are answered when S3 has them, but create: a new file is saved at its close. The kernel holds the directory's lock
  * through each of these, so that two of them never meet in one directory of one mount.
  */
-import { copyObject, needsDescription } from '../cache/object-copy.ts';
+import { copyObject } from '../cache/object-copy.ts';
 import { FsError, isStoreError } from '../errors.ts';
 import type { Name, RequestContext, Timestamp } from '../fuse/ops.ts';
 import type { ObjectDescription, Written } from '../s3/store.ts';
@@ -155,23 +155,22 @@ export class Names {
       const { stored } = source;
       if (!stored || !source.parent) throw new FsError('ENOENT', 'what has lost its name cannot get another one');
       const { store, blocks, clock } = this.#environment;
-      if (needsDescription(stored.size, store.limits)) await this.#saver.learnDescription(source);
+      const told = await this.#saver.describeCopy(source);
+      const description = told ?? source.description;
       const at = clock.monotonic();
-      const written = await copyObject(store, stored.version, key, source.description, { ifAbsent: true }).catch(
-        error => {
-          throw isStoreError(error, 'precondition-failed') ? new FsError('EEXIST', `${key} exists`) : error;
-        },
-      );
+      const written = await copyObject(store, stored.version, key, told, { ifAbsent: true }).catch(error => {
+        throw isStoreError(error, 'precondition-failed') ? new FsError('EEXIST', `${key} exists`) : error;
+      });
       const copy =
         source instanceof FileInode
           ? this.#namespace.newFile(parent, name!, source.posix)
           : this.#namespace.newSpecial(parent, name!, source.posix);
       if (copy instanceof SpecialInode) copy.target = (source as SpecialInode).target;
       copy.stored = blocks.contentOf({ key, etag: written.etag, size: stored.size });
-      copy.description = source.description;
+      copy.description = description;
       copy.exact = source.exact;
       copy.checkedAt = at;
-      if (source.description) this.#namespace.index.wrote(key, written.etag, stored.size, source.description, at);
+      if (description) this.#namespace.index.wrote(key, written.etag, stored.size, description, at);
       parent.changes.added(name!);
       this.#namespace.saved(copy);
       this.touchParent(parent);

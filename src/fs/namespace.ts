@@ -13,7 +13,8 @@ import type { ListedObject, ObjectVersion } from '../s3/store.ts';
 import { describedPosix, listedPosix, rootPosix } from './attributes.ts';
 import type { Environment } from './environment.ts';
 import { DirectoryInode, FileInode, type Inode, ROOT_NODEID, SpecialInode } from './inode.ts';
-import { inoOf } from './keys.ts';
+import { InodeNumbers, type NumberedPlace } from './inode-numbers.ts';
+import { ROOT_INO } from './keys.ts';
 import { addPage, type ListedName, Listing, type ParsedPage, parsePage } from './listing.ts';
 import { type IndexedMetadata, MetadataIndex } from './metadata-index.ts';
 import { S_IFDIR, S_IFREG, S_ISVTX, typeOf } from './modes.ts';
@@ -37,6 +38,7 @@ interface Facts {
 export class Namespace {
   readonly root: DirectoryInode;
   readonly index = new MetadataIndex();
+  readonly #numbers = new InodeNumbers();
   readonly #environment: Environment;
   readonly #inodes = new Map<number, Inode>();
   readonly #warned = new Set<string>();
@@ -45,7 +47,7 @@ export class Namespace {
   constructor(environment: Environment) {
     this.#environment = environment;
     const { options, clock } = environment;
-    this.root = new DirectoryInode(ROOT_NODEID, 1n, undefined, '', rootPosix(options, clock.now()));
+    this.root = new DirectoryInode(ROOT_NODEID, ROOT_INO, undefined, '', rootPosix(options, clock.now()));
     this.root.lookups = 1;
     this.#inodes.set(ROOT_NODEID, this.root);
   }
@@ -80,16 +82,18 @@ export class Namespace {
   // --- the tree -------------------------------------------------------------------------------------------------------
 
   newDirectory(parent: DirectoryInode, name: string, posix: FullPosix, ino?: bigint): DirectoryInode {
-    const inode = new DirectoryInode(this.#nextNodeid++, ino ?? inoOf(`${parent.key}${name}/`), parent, name, posix);
+    const inode = new DirectoryInode(this.#nextNodeid++, ino ?? this.inoFor(parent, name, true), parent, name, posix);
     return this.#adopt(inode);
   }
 
   newFile(parent: DirectoryInode, name: string, posix: FullPosix, ino?: bigint): FileInode {
-    return this.#adopt(new FileInode(this.#nextNodeid++, ino ?? inoOf(parent.key + name), parent, name, posix));
+    return this.#adopt(new FileInode(this.#nextNodeid++, ino ?? this.inoFor(parent, name, false), parent, name, posix));
   }
 
   newSpecial(parent: DirectoryInode, name: string, posix: FullPosix, ino?: bigint): SpecialInode {
-    return this.#adopt(new SpecialInode(this.#nextNodeid++, ino ?? inoOf(parent.key + name), parent, name, posix));
+    return this.#adopt(
+      new SpecialInode(this.#nextNodeid++, ino ?? this.inoFor(parent, name, false), parent, name, posix),
+    );
   }
 
   #adopt<T extends Inode>(inode: T): T {
@@ -98,12 +102,21 @@ export class Namespace {
     return inode;
   }
 
-  /** Takes the name from an inode, which lives on for its handles and the kernel's lookups. */
-  detach(inode: Inode): void {
-    const { parent } = inode;
+  /** st_ino of what is under a name, or will be. */
+  inoFor(parent: DirectoryInode, name: string, isDirectory: boolean): bigint {
+    return this.#numbers.of(placeOf(parent, name, isDirectory));
+  }
+
+  /**
+   * Takes the name from an inode, which lives on for its handles and the kernel's lookups. With `numberStays` whoever gets
+   * the name next has its st_ino too.
+   */
+  detach(inode: Inode, numberStays = false): void {
+    const { parent, name } = inode;
     if (!parent) return;
-    if (parent.children.get(inode.name) === inode) parent.children.delete(inode.name);
+    if (parent.children.get(name) === inode) parent.children.delete(name);
     inode.parent = undefined;
+    if (!numberStays) this.#numbers.nameless(inode.ino, placeOf(parent, name, inode instanceof DirectoryInode));
     this.release(inode);
     this.release(parent);
   }
@@ -111,6 +124,11 @@ export class Namespace {
   /** Gives an inode another place. Whatever had that name must have lost it before. */
   move(inode: Inode, parent: DirectoryInode, name: string): void {
     const from = inode.parent;
+    const isDirectory = inode instanceof DirectoryInode;
+    const to = placeOf(parent, name, isDirectory);
+    if (from) this.#numbers.moved(inode.ino, placeOf(from, inode.name, isDirectory), to);
+    // Its number has stayed with the name that it lost.
+    else inode.ino = this.#numbers.of(to);
     if (from && from.children.get(inode.name) === inode) from.children.delete(inode.name);
     inode.parent = parent;
     inode.name = name;
@@ -154,7 +172,7 @@ export class Namespace {
     if (parent) {
       if (parent.children.get(inode.name) === inode) parent.children.delete(inode.name);
       this.release(parent);
-    }
+    } else this.#numbers.released(inode.ino);
   }
 
   // --- resolution -----------------------------------------------------------------------------------------------------
@@ -456,7 +474,7 @@ export class Namespace {
   /** The name goes to what somebody else put there; who has this inode open keeps it as it is. */
   supersede(inode: Inode): void {
     if (inode instanceof FileInode && inode.parent) inode.supersededIn = { parent: inode.parent, name: inode.name };
-    this.detach(inode);
+    this.detach(inode, true);
   }
 
   #update(inode: FileInode | SpecialInode, stored: StoredContent, facts: Facts): void {
@@ -602,6 +620,8 @@ export class Namespace {
       addPage(listing, parsed);
       this.warnUnshowable(parsed.unshowable);
       listing.complete = true;
+      const { marker } = parsed;
+      if (marker && options.stat === 'exact' && !this.#described(marker, listing.at)) this.headAhead(marker.key);
       this.#listedAhead.set(key, { listing, marker: parsed.marker });
       clock.after(options.ttl, () => {
         if (this.#listedAhead.get(key)?.listing === listing) this.#listedAhead.delete(key);
@@ -735,6 +755,10 @@ export class Namespace {
     const placed = this.#place(parent, name, facts);
     return placed === inode ? 'updated' : 'replaced';
   }
+}
+
+function placeOf(parent: DirectoryInode, name: string, isDirectory: boolean): NumberedPlace {
+  return { parent: parent.ino, name: isDirectory ? `${name}/` : name };
 }
 
 /** `promise`, or EINTR when the kernel interrupts the request; the work goes on for the others. */

@@ -212,6 +212,16 @@ export function encodePosix(posix: FullPosix, style: MetadataStyle, existing: Me
   return result;
 }
 
+/** User metadata with the time of the last change added, where it has none: S3 would show the time of a copy instead. */
+export function withMtime(metadata: Metadata, mtime: Timestamp, style: MetadataStyle): Metadata {
+  if (style === 'none' || decodePosix(metadata).mtime) return metadata;
+  return {
+    ...metadata,
+    ...(style !== 'aws' && { mtime: formatTime(mtime) }),
+    ...(style !== 's3fs' && { 'file-mtime': formatAwsTime(mtime) }),
+  };
+}
+
 /** Bytes that S3 counts against its 2 KB: names and values of user metadata. */
 export function metadataBytes(metadata: Metadata): number {
   let bytes = 0;

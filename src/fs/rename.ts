@@ -7,10 +7,11 @@
  * faster; replacing is what was asked for, so the new state is learned and replaced, but never with NOREPLACE.
  */
 import { copyObject, needsDescription } from '../cache/object-copy.ts';
+import type { StoredContent } from '../cache/stored-content.ts';
 import { forEachLimit } from '../concurrency.ts';
 import { FsError, isStoreError, StoreError } from '../errors.ts';
 import { type Name, RENAME_EXCHANGE, RENAME_NOREPLACE, type RequestContext } from '../fuse/ops.ts';
-import type { ObjectVersion, WriteCondition, Written } from '../s3/store.ts';
+import type { ObjectDescription, ObjectVersion, WriteCondition, Written } from '../s3/store.ts';
 import type { Environment } from './environment.ts';
 import { DirectoryInode, FileInode, type Inode, type SpecialInode } from './inode.ts';
 import { byteLength, HIDDEN_PREFIX } from './keys.ts';
@@ -120,10 +121,7 @@ export class Renamer {
     const oldKey = stored.version.key;
     const newKey = newParent.key + newName;
     const at = clock.monotonic();
-    // Metadata that waits goes along with the copy.
-    const withMetadata = source.metadataUnsaved || needsDescription(stored.size, store.limits);
-    if (withMetadata) await this.#saver.learnDescription(source);
-    const description = withMetadata ? this.#saver.describe(source) : undefined;
+    const description = await this.#saver.describeCopy(source);
     const written = await this.#copyOver(
       source,
       stored.version,
@@ -133,13 +131,7 @@ export class Renamer {
       noReplace,
     );
     blocks.moved(stored, { key: newKey, etag: written.etag, size: stored.size });
-    if (description) {
-      source.description = description;
-      if (!(source instanceof FileInode && source.content?.unsaved)) {
-        this.#saver.takeMetadata(source);
-        source.metadataUnsaved = false;
-      }
-    }
+    if (description) this.#told(source, description);
     if (target) this.#names.lost(target);
     this.#namespace.index.delete(oldKey);
     this.#relocate(source, newParent, newName, !target);
@@ -149,6 +141,14 @@ export class Renamer {
     if (source.description) this.#namespace.index.wrote(newKey, written.etag, stored.size, source.description, at);
     this.#namespace.saved(source);
     await store.delete(oldKey);
+  }
+
+  /** A copy was told this: metadata that waited has gone along. */
+  #told(inode: Movable, description: ObjectDescription): void {
+    inode.description = description;
+    if (inode instanceof FileInode && inode.content?.unsaved) return;
+    this.#saver.takeMetadata(inode);
+    inode.metadataUnsaved = false;
   }
 
   /** Copies onto a name that `target` has, or that is free. Learns what others did meanwhile and replaces that. */
@@ -371,16 +371,27 @@ export class Renamer {
         const x = a.stored;
         const y = b.stored;
         if (!x || !y || !a.parent || !b.parent) throw new FsError('ENOENT');
-        for (const inode of [a, b])
-          if (needsDescription(inode.stored!.size, store.limits)) await this.#saver.learnDescription(inode);
+        const [ofA, ofB] = [await this.#saver.describeCopy(a), await this.#saver.describeCopy(b)];
         const [keyA, keyB] = [a.key, b.key];
         const hidden = `${HIDDEN_PREFIX}exchange/${this.#environment.options.hostname}/${a.nodeid}-${clock.now()}`;
-        const aside = await copyObject(store, x.version, hidden, a.description, undefined);
-        const atA = await copyObject(store, y.version, keyA, b.description, { ifMatch: x.version.etag });
+        const aside = await copyObject(store, x.version, hidden, ofA, undefined);
         const moved = { key: hidden, etag: aside.etag, size: x.size };
-        const atB = await copyObject(store, moved, keyB, a.description, { ifMatch: y.version.etag });
+        let atA: Written | undefined;
+        let atB: Written;
+        try {
+          atA = await copyObject(store, y.version, keyA, ofB, { ifMatch: x.version.etag });
+          // What its copy was told goes along with it; in parts it has to be told again.
+          const again = needsDescription(x.size, store.limits) ? ofA : undefined;
+          atB = await copyObject(store, moved, keyB, again, { ifMatch: y.version.etag });
+        } catch (error) {
+          if (atA) await this.#takeBack(x, moved, keyA, ofA, atA);
+          await store.delete(hidden).catch(() => {});
+          throw error;
+        }
         blocks.moved(x, { key: keyB, etag: atB.etag, size: x.size });
         blocks.moved(y, { key: keyA, etag: atA.etag, size: y.size });
+        if (ofA) this.#told(a, ofA);
+        if (ofB) this.#told(b, ofB);
         const [parentA, nameA, parentB, nameB] = [a.parent, a.name, b.parent, b.name];
         this.#namespace.move(a, parentB, nameB);
         this.#namespace.move(b, parentA, nameA);
@@ -394,6 +405,26 @@ export class Renamer {
         await store.delete(hidden);
       }),
     );
+  }
+
+  /** The first half of an exchange is undone. If that fails the hidden object is all that is left: it stays. */
+  async #takeBack(
+    content: StoredContent,
+    hidden: ObjectVersion,
+    key: string,
+    description: ObjectDescription | undefined,
+    there: Written,
+  ): Promise<void> {
+    const { store, blocks, telemetry } = this.#environment;
+    const told = needsDescription(hidden.size, store.limits) ? description : undefined;
+    try {
+      const { etag } = await copyObject(store, hidden, key, told, { ifMatch: there.etag });
+      blocks.moved(content, { key, etag, size: hidden.size });
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      telemetry.log.error({ key, hidden: hidden.key }, `what was ${key} is ${hidden.key} now: ${reason}`);
+      throw error;
+    }
   }
 }
 

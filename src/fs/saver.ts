@@ -9,7 +9,7 @@
  */
 
 import type { SaveTarget } from '../cache/file-content.ts';
-import { copyObject } from '../cache/object-copy.ts';
+import { copyObject, needsDescription } from '../cache/object-copy.ts';
 import { forEachLimit, Semaphore } from '../concurrency.ts';
 import { FsError, isStoreError, type StoreError } from '../errors.ts';
 import type { ObjectDescription, WriteCondition } from '../s3/store.ts';
@@ -19,7 +19,7 @@ import type { Environment } from './environment.ts';
 import { DirectoryInode, FileInode, type Inode, type SpecialInode } from './inode.ts';
 import { byteLength, NAME_MAX } from './keys.ts';
 import type { Namespace } from './namespace.ts';
-import { decodePosix, encodePosix, timestampOf } from './posix.ts';
+import { decodePosix, encodePosix, timestampOf, withMtime } from './posix.ts';
 
 /** How long a change of metadata waits for the next one: chmod, chown and utimens of one program come within a few ms. */
 const METADATA_DELAY = 50;
@@ -82,6 +82,24 @@ export class Saver {
     // What a listing had guessed must not be written back as if it were the object's own.
     inode.posix = describedPosix(this.#environment.options, info.description, info.size, info.lastModified, false);
     inode.exact = true;
+  }
+
+  /**
+   * What a copy of an object under another name has to be told; undefined where everything goes along by itself. Metadata
+   * that waits goes along, and an object without any keeps its time: S3 would show that of the copy.
+   */
+  async describeCopy(inode: FileInode | SpecialInode): Promise<ObjectDescription | undefined> {
+    const { options, store } = this.#environment;
+    const inParts = needsDescription(inode.stored?.size ?? 0, store.limits);
+    const keepsTime = options.stat === 'exact' && options.metadata !== 'none';
+    if (!inode.metadataUnsaved && !inParts && !keepsTime) return undefined;
+    await this.learnDescription(inode);
+    if (inode.metadataUnsaved) return this.describe(inode);
+    const description = inode.description!;
+    const metadata = keepsTime
+      ? withMtime(description.metadata, inode.posix.mtime, options.metadata)
+      : description.metadata;
+    return inParts || metadata !== description.metadata ? { ...description, metadata } : undefined;
   }
 
   // --- contents -------------------------------------------------------------------------------------------------------
@@ -218,7 +236,7 @@ export class Saver {
     const { parent, name } = file;
     if (!parent) throw cause;
     const theirs = file.key;
-    this.#namespace.detach(file);
+    this.#namespace.detach(file, true);
     this.#namespace.index.delete(theirs);
     this.#becomeConflictCopy(file, parent, name);
     this.#namespace.changed(parent, name, undefined);
