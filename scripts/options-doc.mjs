@@ -32,7 +32,7 @@ function spelling(name) {
 
 function sentence(name) {
   const { help, noEffect } = specOf(name);
-  const text = `${help[0].toUpperCase()}${help.slice(1)}.`;
+  const text = `${help.startsWith('http') ? help : help[0].toUpperCase() + help.slice(1)}.`;
   return noEffect ? `${text} It ${noEffect}` : text;
 }
 
@@ -71,7 +71,15 @@ function markdown() {
     `s3mount ${version}; \`s3mount options\` prints the same list.`,
   ];
   for (const section of SECTIONS) {
-    lines.push('', `## ${section}`, '', SECTION_TEXT[section], '', '| option | what it does | variable |', '|---|---|---|');
+    lines.push(
+      '',
+      `## ${section}`,
+      '',
+      SECTION_TEXT[section],
+      '',
+      '| option | what it does | variable |',
+      '|---|---|---|',
+    );
     for (const name of optionsOf(section)) {
       const { aliases = [], letter } = specOf(name);
       const also = [...(letter ? [`-${letter}`] : []), ...aliases].map(word => `\`${word}\``);
@@ -119,7 +127,10 @@ function markdown() {
 
 /** Text for troff: backslashes and hyphens that a program must find again, and no line that begins like a request. */
 function roff(text) {
-  return text.replaceAll('\\', '\\e').replaceAll('-', '\\-').replace(/^([.'])/gm, '\\&$1');
+  return text
+    .replaceAll('\\', '\\e')
+    .replaceAll('-', '\\-')
+    .replace(/^([.'])/gm, '\\&$1');
 }
 
 function manPage() {

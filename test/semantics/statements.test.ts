@@ -1,0 +1,61 @@
+/** docs/SEMANTICS.md and the tests of its statements: each has the other. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const read = (file: string): string => readFileSync(join(root, file), 'utf8');
+
+/** Statements that tests of real mounts or of the daemon prove already: where, and by which words in a test's title. */
+const ELSEWHERE: Readonly<Record<string, readonly [file: string, title: string]>> = {
+  W15: ['test/mount/requests.test.ts', '500 children that write into one descriptor cost at most 3 PUTs'],
+  E1: ['test/mount/cli-life.test.ts', 'in the foreground'],
+  E2: ['test/unit/cli-lifecycle.test.ts', 'what could not be saved is named, with an exit code of its own'],
+  E3: ['test/mount/cli-life.test.ts', 'after SIGKILL the same command mounts again'],
+};
+
+const statements = [...read('docs/SEMANTICS.md').matchAll(/^- \*\*([A-Z]\d+)\*\* \S/gm)].map(([, id]) => id!);
+
+const files = [
+  ...readdirSync(join(root, 'test/semantics'))
+    .filter(name => name.endsWith('.test.ts') && name !== 'statements.test.ts')
+    .map(name => `test/semantics/${name}`),
+  'test/mount/semantics.test.ts',
+];
+const titles = files.flatMap(file => [...read(file).matchAll(/^t\.test\('([A-Z]\d+) /gm)].map(([, id]) => id!));
+
+t.test('no statement twice', async t => {
+  t.ok(statements.length > 50);
+  t.same(
+    statements.filter((id, index) => statements.indexOf(id) !== index),
+    [],
+  );
+});
+
+t.test('every statement has a test', async t => {
+  const tested = new Set([...titles, ...Object.keys(ELSEWHERE)]);
+  t.same(
+    statements.filter(id => !tested.has(id)),
+    [],
+  );
+});
+
+t.test('every test has a statement', async t => {
+  t.same(
+    [...titles, ...Object.keys(ELSEWHERE)].filter(id => !statements.includes(id)),
+    [],
+  );
+});
+
+t.test('tests elsewhere are there', async t => {
+  for (const [id, [file, title]] of Object.entries(ELSEWHERE)) {
+    t.ok(
+      read(file)
+        .split('\n')
+        .some(line => line.includes('t.test(') && line.includes(title)),
+      `${id}: ${file}, "${title}"`,
+    );
+    t.notOk(titles.includes(id), `${id} is tested in one place`);
+  }
+});
