@@ -152,8 +152,11 @@ export class OpenFiles {
     const { opener } = handle;
     if (opener !== undefined) {
       const closer = processOf(ctx.pid);
-      // A child that only inherited the descriptor: whoever opened it still has it, and RELEASE comes at the last.
-      if (closer !== undefined && closer !== opener && holdsDescriptor(opener, inode.ino)) return;
+      // A child that only inherited the descriptor: whoever opened it still has it, and RELEASE comes at the last. Or the
+      // opener has moved it, as dd and each shell do for `> file` (open, dup2, close): an empty object would be saved
+      // before the first byte is written.
+      const isMoved = closer === opener && inode.content.size === 0;
+      if (closer !== undefined && (closer !== opener || isMoved) && holdsDescriptor(opener, inode.ino)) return;
     }
     await interruptible(this.#saver.save(inode), ctx.signal);
   }

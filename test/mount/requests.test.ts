@@ -29,6 +29,21 @@ t.test('500 children that write into one descriptor cost at most 3 PUTs', async 
   t.equal((await mount.client.text('f'))!.trimEnd().split('\n').length, 500);
 });
 
+t.test('a shell and dd move the descriptor that they opened: no empty object first', async t => {
+  const mount = await aMount(t);
+  const { s3 } = mount;
+  const args = [mount.path('f')];
+  // The first overwrite also finds out whether the store keeps conditions.
+  shell('echo 1 > "$1"; echo 2 > "$1"', { args });
+  for (const command of ['echo one > "$1"', 'cat /etc/hostname > "$1"', 'dd if=/etc/hostname of="$1" 2> /dev/null']) {
+    const { PutObject } = await s3.during(() => void shell(command, { args }));
+    t.equal(PutObject, 1, command);
+  }
+  shell('> "$1"; touch "$1.touched"', { args });
+  t.equal(await mount.client.text('f'), '', 'what stays empty is saved all the same');
+  t.equal(await mount.client.text('f.touched'), '');
+});
+
 t.test('a file closed without a change costs nothing', async t => {
   const mount = await aMount(t, { prepare: client => client.put('theirs', 'their bytes') });
   const { s3 } = mount;

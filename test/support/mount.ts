@@ -130,8 +130,8 @@ export class RealMount {
 
   /** Mounts in the foreground; resolves when the mount answers. */
   async start(): Promise<void> {
-    const before = this.isMounted() ? this.#mountId() : undefined;
     const log = openSync(this.#logFile, 'a');
+    const before = this.#mounted();
     // Written to a file: a pipe would fill while the test waits in a call on the mount, and the daemon with it.
     const daemon = spawn('env', this.commandLine(['-f', ...this.command]), {
       cwd: '/',
@@ -146,7 +146,7 @@ export class RealMount {
     this.guard.process(daemon.pid!);
     this.guard.mount(this.dir);
     const limit = Date.now() + START_LIMIT;
-    while (!this.isMounted() || this.#mountId() === before) {
+    while (this.#mounted() === before) {
       if (daemon.exitCode !== null || daemon.signalCode !== null || Date.now() > limit) {
         throw new Error(`the daemon did not mount (exit ${daemon.exitCode ?? daemon.signalCode}):\n${this.log()}`);
       }
@@ -154,16 +154,13 @@ export class RealMount {
     }
   }
 
-  #entry(): { id: number } | undefined {
-    return parseMountTable(readFileSync('/proc/self/mountinfo', 'utf8')).findLast(one => one.mountPoint === this.dir);
-  }
-
-  #mountId(): number | undefined {
-    return this.#entry()?.id;
+  /** How often a daemon has said that it answers. Not by the mount's number: the kernel uses it again. */
+  #mounted(): number {
+    return this.log().split('"msg":"mounted"').length;
   }
 
   isMounted(): boolean {
-    return this.#entry() !== undefined;
+    return parseMountTable(readFileSync('/proc/self/mountinfo', 'utf8')).some(one => one.mountPoint === this.dir);
   }
 
   /** Greatest resident memory of the daemon so far, bytes. */
