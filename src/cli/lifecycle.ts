@@ -23,6 +23,8 @@ export interface Drainable {
   /** The session has ended: saves what is left, and lets go of everything. Never rejects for what it could not save. */
   destroy(): Promise<void>;
   unsaved(): Unsaved;
+  /** Writes what could not be saved to files below `directory`; returns their paths. */
+  recover(directory: string): Promise<readonly string[]>;
 }
 
 export interface LifecycleParts {
@@ -33,6 +35,8 @@ export interface LifecycleParts {
   readonly findHolders: (mountPoint: string) => Promise<readonly Holder[]>;
   /** A line to whoever waits: stderr in the foreground. */
   readonly say: (line: string) => void;
+  /** Where bytes go that the store would not take. Made only when needed; throws if it cannot be made. */
+  readonly recoveryDirectory: () => string;
   /** Resolves after `ms`. */
   readonly pause: (ms: number) => Promise<void>;
 }
@@ -85,7 +89,7 @@ export class Lifecycle {
     else log.info({ reason: first.reason }, 'stopping: saving what is unsaved');
     const orderly = 'end' in first ? this.#settle() : this.#leave();
     const outcome = await Promise.race([orderly, this.#forced]);
-    return outcome === 'forced' ? this.#leaveAtOnce() : this.#ending();
+    return outcome === 'forced' ? this.#leaveAtOnce() : await this.#ending();
   }
 
   /** Saves, then unmounts. */
@@ -142,7 +146,7 @@ export class Lifecycle {
     return this.#ending();
   }
 
-  #ending(): Ending {
+  async #ending(): Promise<Ending> {
     const { filesystem, mountPoint, log } = this.#parts;
     const { bytes, names } = filesystem.unsaved();
     if (names.length === 0) {
@@ -154,8 +158,20 @@ export class Lifecycle {
       .map(name => `'${name}'`)
       .join(', ');
     const more = names.length > 5 ? ` and ${names.length - 5} more` : '';
-    const message = `${mountPoint} ended with ${bytes} unsaved bytes in ${shown}${more}.`;
+    const message = `${mountPoint} ended with ${bytes} unsaved bytes in ${shown}${more}${await this.#recovered()}.`;
     log.error({ bytes, names }, message);
     return { exitCode: EXIT.unsaved, message };
+  }
+
+  async #recovered(): Promise<string> {
+    const { filesystem, log, recoveryDirectory } = this.#parts;
+    try {
+      const directory = recoveryDirectory();
+      const paths = await filesystem.recover(directory);
+      return paths.length === 0 ? '; they could not be kept' : `; they were kept in ${directory}`;
+    } catch (error) {
+      log.error({ err: error }, 'unsaved bytes could not be kept');
+      return '; they could not be kept';
+    }
   }
 }

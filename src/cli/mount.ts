@@ -8,14 +8,13 @@ import { Spool } from '../cache/spool.ts';
 import { UnsavedMemory } from '../cache/unsaved-memory.ts';
 import { systemClock } from '../concurrency.ts';
 import { type FileSystemParts, S3FileSystem } from '../fs/filesystem.ts';
-import { FileInode } from '../fs/inode.ts';
 import { DevFuseBinding } from '../fuse/dev-fuse-binding.ts';
 import { observed } from '../fuse/observed.ts';
 import type { Mounted } from '../fuse/ops.ts';
 import { Counters } from '../telemetry.ts';
 import { explainFailure } from './failures.ts';
 import { fileSystemOptions, kernelMountOptions, uploadSizes } from './filesystem-options.ts';
-import type { Drainable, Unsaved } from './lifecycle.ts';
+import type { Drainable } from './lifecycle.ts';
 import { type DaemonLog, logLevel } from './log.ts';
 import { defaultMemory } from './memory.ts';
 import { prepareMountPoint } from './mount-point.ts';
@@ -82,23 +81,10 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
     kernelMountOptions(config, mountPoint),
   );
   parts.notifier = mounted.notifier;
+  filesystem.started();
   store.warm().catch((error: unknown) => log.warn({ err: error }, 'a part of the program could not be loaded'));
   log.info({ bucket: config.bucket, prefix: config.prefix, mountPoint, memory: budget.total }, 'mounted');
-  return { mounted, mountPoint, filesystem: drainable(filesystem) };
-}
-
-function drainable(filesystem: S3FileSystem): Drainable {
-  return {
-    drain: () => filesystem.drain(),
-    destroy: () => filesystem.destroy(),
-    unsaved(): Unsaved {
-      const names: string[] = [];
-      for (const inode of filesystem.namespace.inodes()) {
-        if (inode instanceof FileInode && inode.unsaved) names.push(inode.label);
-      }
-      return { bytes: filesystem.unsaved().bytes, names };
-    },
-  };
+  return { mounted, mountPoint, filesystem };
 }
 
 /** Content types by suffix, as every program of the machine sees them. */

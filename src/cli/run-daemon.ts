@@ -9,7 +9,7 @@ import type { Config } from './options.ts';
 import { BugEnd, prepareExit } from './process-end.ts';
 import type { StartListener } from './ready-pipe.ts';
 import { RunFile } from './run-file.ts';
-import { defaultStateDirectory, logFileOf } from './state-directory.ts';
+import { defaultStateDirectory, logFileOf, recoveryDirectoryOf } from './state-directory.ts';
 
 const HOUR = 3_600_000;
 
@@ -50,6 +50,7 @@ export async function runDaemon(config: Config, listener: StartListener, backgro
       log,
       mountPoint,
       findHolders,
+      recoveryDirectory: () => recoveryDirectoryOf(config, new Date()),
       say,
       pause: ms => new Promise(resolve => void setTimeout(resolve, ms)),
     });

@@ -54,6 +54,12 @@ export function logFileOf(config: Config): string {
   return join(ensureStateDirectory(stateDirectoryOf(config), 'log'), `${mountName(config)}.log`);
 }
 
+/** Where bytes are kept that could not be saved when this mount ended: one directory for each end. */
+export function recoveryDirectoryOf(config: Config, when: Date): string {
+  const name = `${mountName(config)}-${when.toISOString().replace(/[-:]|\.\d+/g, '')}`;
+  return ensureStateDirectory(stateDirectoryOf(config), 'recovered', name);
+}
+
 function message(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

@@ -35,6 +35,7 @@ import { NormalizationHints } from './normalization.ts';
 import { OPEN_BYTES, OpenFiles } from './open-files.ts';
 import { Orphans } from './orphans.ts';
 import { compareTimes, decodePosix, type FullPosix } from './posix.ts';
+import { recover, type Unsaved } from './recovery.ts';
 import { Renamer } from './rename.ts';
 import { Saver } from './saver.ts';
 import { Walks } from './walks.ts';
@@ -487,14 +488,23 @@ export class S3FileSystem implements FileSystemOps {
 
   /** What would be lost if the process died now: bytes, and the paths below the mount point. */
   unsaved(): { bytes: number; names: readonly string[] } {
-    const names: string[] = [];
-    let bytes = 0;
+    const contents = this.#unsavedContents();
+    const bytes = contents.reduce((sum, { content }) => sum + content.unsavedBytes, 0);
+    return { bytes, names: contents.map(({ label }) => label) };
+  }
+
+  #unsavedContents(): Unsaved[] {
+    const contents: Unsaved[] = [];
     for (const inode of this.namespace.inodes()) {
-      if (!(inode instanceof FileInode) || !inode.content?.unsaved || inode.unlinked) continue;
-      names.push(inode.label);
-      bytes += inode.content.unsavedBytes;
+      if (!(inode instanceof FileInode) || inode.unlinked || !inode.content?.unsaved) continue;
+      contents.push({ label: inode.label, content: inode.content });
     }
-    return { bytes, names };
+    return contents;
+  }
+
+  /** Writes what S3 would not take to files below `directory`; returns their paths. */
+  recover(directory: string): Promise<readonly string[]> {
+    return recover(this.#unsavedContents(), directory, this.#environment.telemetry.log);
   }
 
   async destroy(): Promise<void> {

@@ -39,7 +39,12 @@ function world(
         done.push('destroy');
       },
       unsaved: () => unsaved,
+      async recover(directory) {
+        done.push(`recover to ${directory}`);
+        return unsaved.names;
+      },
     },
+    recoveryDirectory: () => '/state/recovered/x',
     log: silentTelemetry.log,
     mountPoint: '/mnt/works',
     findHolders: async () => [{ pid: 4711, command: 'bash', how: 'stands in it' }],
@@ -77,7 +82,7 @@ t.test('what could not be saved is named, with an exit code of its own', async t
   lifecycle.stop('SIGTERM');
   t.same(await lifecycle.run(), {
     exitCode: 20,
-    message: "/mnt/works ended with 12 unsaved bytes in 'a.csv', '한글.csv'.",
+    message: "/mnt/works ended with 12 unsaved bytes in 'a.csv', '한글.csv'; they were kept in /state/recovered/x.",
   });
 });
 
@@ -94,5 +99,5 @@ t.test('a second order to stop does not wait for the drain', async t => {
   const ending = lifecycle.run();
   lifecycle.stop('SIGINT');
   t.match(await ending, { exitCode: 20, message: /3 unsaved bytes in 'slow'/ });
-  t.same(done, ['drain', 'detach']);
+  t.same(done, ['drain', 'detach', 'recover to /state/recovered/x']);
 });
