@@ -248,7 +248,6 @@ async function uploads() {
     const { TagCount } = await send(GetObjectCommand, { Key: key('large'), Range: 'bytes=0-0' });
     return TagCount;
   });
-  const { ETag } = await head('large');
   for (const [what, expected, condition] of [
     [
       'CompleteMultipartUpload, If-None-Match: * on a name that is taken',
@@ -256,9 +255,10 @@ async function uploads() {
       { IfNoneMatch: '*' },
     ],
     ['CompleteMultipartUpload, If-Match that does not hold', '412 PreconditionFailed', { IfMatch: NO_SUCH_ETAG }],
-    ['CompleteMultipartUpload, If-Match that holds, of a copied part', 'ok', { IfMatch: ETag }],
+    ['CompleteMultipartUpload, If-Match that holds, of a copied part', 'ok', undefined],
   ]) {
     await check(what, expected, async () => {
+      const { ETag } = await head('large');
       first = await begin('large');
       const { CopyPartResult } = await send(UploadPartCopyCommand, {
         Key: key('large'),
@@ -269,7 +269,7 @@ async function uploads() {
         CopySourceRange: `bytes=0-${5 * MIB - 1}`,
       });
       parts = [{ PartNumber: 1, ETag: CopyPartResult.ETag }];
-      return outcomeOf(complete('large', first, parts, condition));
+      return outcomeOf(complete('large', first, parts, condition ?? { IfMatch: ETag }));
     });
   }
   await check('UploadPartCopy, source If-Match that does not hold', '412 PreconditionFailed', async () => {
