@@ -183,7 +183,7 @@ export async function answer(
   watch.began();
   const { socket } = request;
   const bandwidth = site.pace.bandwidthPerConnection;
-  const pace = bandwidth === undefined ? undefined : (bytes: number) => site.pacer.pass(socket, bytes, bandwidth);
+  const paceOfBody = () => (bandwidth === undefined ? undefined : site.pacer.body(socket, bandwidth));
   const proceed = (): void => {
     if (progress.proceeded) return;
     progress.proceeded = true;
@@ -194,7 +194,7 @@ export async function answer(
   try {
     let reply: Reply;
     try {
-      reply = await work(site, request, progress, proceed, pace);
+      reply = await work(site, request, progress, proceed, paceOfBody());
     } catch (error) {
       reply = failureReply(error, progress, (request.url ?? '/').replace(/\?.*/, ''), requestId);
     }
@@ -218,7 +218,7 @@ export async function answer(
       requestId,
       clock: world.clock,
       fault: uploads ? undefined : fault,
-      pace,
+      pace: paceOfBody(),
       close: !progress.proceeded,
     });
   } catch {

@@ -22,7 +22,7 @@ export function latencyOf(pace: Pace, operation: Operation | undefined): number 
 /** Bytes sent or received between two waits: small enough to look even, large enough for timers of 1 ms. */
 export const PACE_STEP = 256 * 1024;
 
-/** When each connection is free again, by `clock.monotonic()`, apart for each direction. */
+/** When each connection is free again, by `clock.monotonic()`. */
 export class ConnectionPacer {
   readonly #clock: Clock;
   readonly #free = new WeakMap<Socket, number>();
@@ -31,13 +31,20 @@ export class ConnectionPacer {
     this.#clock = clock;
   }
 
-  /** Resolves when `bytes` more have passed at `bandwidth`; measured on a running schedule, so that delays do not add up. */
-  async pass(socket: Socket, bytes: number, bandwidth: number): Promise<void> {
-    const now = this.#clock.monotonic();
-    const due = Math.max(now, this.#free.get(socket) ?? 0) + (bytes / bandwidth) * 1000;
-    this.#free.set(socket, due);
-    // Timers have 1 ms: what is less is made up by the next step.
-    if (due - now >= 1) await delay(this.#clock, due - now);
+  /**
+   * The pace of one body that starts now, or when the connection is free. The function is told of bytes and resolves when
+   * they have passed at `bandwidth`. Time lost to late timers and a busy loop is made up within the body: without that, 16
+   * connections of 90 MB/s gave half of it.
+   */
+  body(socket: Socket, bandwidth: number): (bytes: number) => Promise<void> {
+    let due = Math.max(this.#clock.monotonic(), this.#free.get(socket) ?? 0);
+    return async bytes => {
+      due += (bytes / bandwidth) * 1000;
+      this.#free.set(socket, due);
+      const wait = due - this.#clock.monotonic();
+      // Timers have 1 ms: what is less is made up by the next step.
+      if (wait >= 1) await delay(this.#clock, wait);
+    };
   }
 }
 
