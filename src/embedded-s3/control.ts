@@ -5,13 +5,17 @@
  * - `GET stats` (with this process's CPU seconds and memory), `GET log`; `POST reset` forgets both
  * - `POST faults?add=TEXT` (as in `faults.ts`), `POST faults?clear`; `GET faults` tells the active ones and their hits
  * - `POST latency?set=get=20ms,put=30ms&conn-bandwidth=90MB&copy-bandwidth=200MB` (`off` lifts one)
- * - `POST fill?bucket=B&key=K&size=1GiB` or `…&prefix=P/&count=1000&size=0&fan=100` (as in `fill.ts`)
+ * - `POST fill?bucket=B&key=K&size=1GiB` or `…&prefix=P/&count=1000&size=0&fan=100` (as in `fill.ts`); with a JSON array of
+ *   fills as the body instead of parameters: all of them, `K` being the field's name in `fill.ts`
+ * - `GET contents?bucket=B` (number and bytes of objects, files being those whose key does not end in `/`); `POST clear?bucket=B`
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { fromByteString } from './byte-string.ts';
 import type { Site } from './dispatch.ts';
 import { parseBytes, parseDuration, parseFaults } from './faults.ts';
 import { type Fill, fillBucket } from './fill.ts';
 import { parseLatency } from './latency.ts';
+import type { Bucket } from './state.ts';
 
 export const CONTROL_PATH = '/__embedded/';
 
@@ -41,7 +45,31 @@ export function setPace(site: Pick<Site, 'pace'>, query: URLSearchParams): void 
   if (copy !== null) site.pace.copyBandwidth = bandwidth(copy);
 }
 
-function carryOut(site: Site, method: string, command: string, query: URLSearchParams): unknown {
+function bucketOf(site: Site, query: URLSearchParams): Bucket {
+  const bucket = site.world.buckets.get(query.get('bucket') ?? '');
+  if (!bucket) throw new Error(`there is no bucket '${query.get('bucket') ?? ''}'`);
+  return bucket;
+}
+
+function contentsOf(bucket: Bucket): { objects: number; files: number; bytes: number } {
+  let [objects, files, bytes] = [0, 0, 0];
+  for (const { key, content, deleteMarker } of bucket.objects) {
+    if (deleteMarker) continue;
+    objects++;
+    if (!key.endsWith('/')) files++;
+    bytes += content.size;
+  }
+  return { objects, files, bytes };
+}
+
+function clear(site: Site, bucket: Bucket): void {
+  const keys = Array.from(bucket.objects, object => object.key);
+  bucket.objects.clear();
+  bucket.uploads.clear();
+  for (const key of keys) site.world.keep(keeper => keeper.changed(bucket, fromByteString(key)));
+}
+
+function carryOut(site: Site, method: string, command: string, query: URLSearchParams, body: string): unknown {
   const changes = method === 'POST';
   switch (command) {
     case 'stats':
@@ -63,22 +91,33 @@ function carryOut(site: Site, method: string, command: string, query: URLSearchP
       if (changes) setPace(site, query);
       return site.pace;
     case 'fill': {
-      const bucket = site.world.buckets.get(query.get('bucket') ?? '');
-      if (!bucket) throw new Error(`there is no bucket '${query.get('bucket') ?? ''}'`);
-      return { objects: changes ? fillBucket(site.world, bucket, fillOf(query)) : 0 };
+      const bucket = bucketOf(site, query);
+      const fills = body === '' ? [fillOf(query)] : (JSON.parse(body) as Fill[]);
+      let objects = 0;
+      if (changes) for (const fill of fills) objects += fillBucket(site.world, bucket, fill);
+      return { objects };
     }
+    case 'contents':
+      return contentsOf(bucketOf(site, query));
+    case 'clear':
+      if (changes) clear(site, bucketOf(site, query));
+      return {};
     default:
-      throw new Error(`'${command}' is no command; known are stats, log, reset, faults, latency, fill`);
+      throw new Error(
+        `'${command}' is no command; known are stats, log, reset, faults, latency, fill, contents, clear`,
+      );
   }
 }
 
 export async function answerControl(site: Site, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  request.resume();
   const url = new URL(request.url ?? '/', 'http://localhost');
   let status = 200;
   let result: unknown;
   try {
-    result = carryOut(site, request.method ?? 'GET', url.pathname.slice(CONTROL_PATH.length), url.searchParams);
+    let body = '';
+    for await (const text of request.setEncoding('utf8')) body += text;
+    const command = url.pathname.slice(CONTROL_PATH.length);
+    result = carryOut(site, request.method ?? 'GET', command, url.searchParams, body);
   } catch (error) {
     status = 400;
     result = { error: error instanceof Error ? error.message : String(error) };

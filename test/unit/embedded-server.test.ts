@@ -210,7 +210,7 @@ t.test('a directory keeps buckets, versions, metadata and bytes', async t => {
   t.equal((await text(`${second.url}/v?versions`)).match(/<Version>/g)?.length, 2);
 });
 
-t.test('the control endpoint: counts, faults, pace, fill', async t => {
+t.test('the control endpoint: counts, faults, pace, fill, clear', async t => {
   const server = await start(t);
   const control = async (command: string, method = 'POST') =>
     JSON.parse(await text(`${server.url}/__embedded/${command}`, { method })) as Record<string, never>;
@@ -228,6 +228,21 @@ t.test('the control endpoint: counts, faults, pace, fill', async t => {
   t.match(server.pace, { latency: { get: 20 }, bandwidthPerConnection: 90e6 });
   await control('reset');
   t.match(server.stats, { total: 0, requests: {} });
+  const fills = [
+    { key: 'q/한글', size: 5, seed: 1 },
+    { prefix: 'q/d/', count: 2, size: 7 },
+    { key: 'q/d/', size: 0 },
+  ];
+  t.match(
+    JSON.parse(await text(`${server.url}/__embedded/fill?bucket=b`, { method: 'POST', body: JSON.stringify(fills) })),
+    { objects: 4 },
+  );
+  t.equal(server.getObject('b', 'q/한글')?.size, 5);
+  t.same(await control('contents?bucket=b', 'GET'), { objects: 7, files: 6, bytes: 3 * 1024 + 5 + 14 });
+  t.match(await control('clear?bucket=nowhere'), { error: /no bucket 'nowhere'/ });
+  await control('clear?bucket=b');
+  t.same(await control('contents?bucket=b', 'GET'), { objects: 0, files: 0, bytes: 0 });
+  t.same(server.listKeys('b'), []);
   t.match(await control('nonsense'), { error: /no command; known are/ });
 });
 
