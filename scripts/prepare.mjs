@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { accessSync, constants, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { npmPackages } from './requirements.mjs';
+import { npmPackages, pythonPackages } from './requirements.mjs';
 
 export const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -34,6 +34,11 @@ export function hasProgram(program) {
   });
 }
 
+function isThere({ program, check }) {
+  if (!hasProgram(program)) return false;
+  return check === undefined || spawnSync(check[0], check.slice(1), { stdio: 'ignore' }).status === 0;
+}
+
 /** Runs a command before everybody's eyes; throws a Refusal with `failure` if it fails. */
 export function run(command, args, failure, options = {}) {
   const { status, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options });
@@ -48,9 +53,7 @@ function asRoot(command, args, stdio = 'inherit') {
 
 /** Says first what will be installed and how long it takes, then does it. */
 export function install(requirements, log) {
-  const missing = [...new Map(requirements.map(item => [item.program, item])).values()].filter(
-    item => !hasProgram(item.program),
-  );
+  const missing = [...new Map(requirements.map(item => [item.program, item])).values()].filter(item => !isThere(item));
   const needsNpm = !existsSync(join(root, 'node_modules/.package-lock.json'));
   if (needsNpm) {
     log(`installing: npm packages into node_modules, about ${npmPackages.megabytes} MB, ${npmPackages.seconds} s`);
@@ -82,6 +85,22 @@ function installPrograms(missing) {
         asRoot('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages]))
     : asRoot('dnf', ['install', '-y', '-q', ...packages]);
   if (!ok) throw new Refusal(`the installation failed; try by hand:\n  ${byHand}`);
+}
+
+/** What `python` tests import, from PyPI into a virtual environment of the checkout. */
+export function installPython(log) {
+  const { names, directory, megabytes, seconds } = pythonPackages;
+  const place = join(root, directory);
+  const marker = join(place, 'installed');
+  if (existsSync(marker) && readFileSync(marker, 'utf8') === names.join()) return;
+  log(`installing: ${names.join(', ')} from PyPI into ${directory}, about ${megabytes} MB, ${seconds} s`);
+  run('python3', ['-m', 'venv', '--clear', place], 'python3 -m venv failed; the reason stands above.');
+  run(
+    join(place, 'bin/pip'),
+    ['install', '--quiet', '--disable-pip-version-check', ...names],
+    `pip install ${names.join(' ')} failed; the reason stands above.`,
+  );
+  writeFileSync(marker, names.join());
 }
 
 /** tap is put together from its plugins once after each installation. */

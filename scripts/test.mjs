@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { cleanUp } from './leftovers.mjs';
-import { buildBundle, install, openFuseDevice, prepareTap, Refusal, root } from './prepare.mjs';
+import { buildBundle, install, installPython, openFuseDevice, prepareTap, Refusal, root } from './prepare.mjs';
 import { groups } from './requirements.mjs';
 import { TapOutput } from './tap-output.mjs';
 
@@ -76,6 +76,7 @@ async function main() {
     chosen.flatMap(({ group }) => group.requirements),
     log,
   );
+  if (chosen.some(({ group }) => group.python)) installPython(log);
   prepareTap();
   buildBundle();
   const directory = mkdtempSync(join(tmpdir(), 's3mount-test-'));
