@@ -21,8 +21,8 @@ import { PartGrid, type PlannedPart, planUpload, type UploadSizes } from './uplo
 /** Where a save goes, asked for anew each time. */
 export interface SaveTarget {
   readonly key: string;
-  /** Asked when an upload begins and again at each PUT. */
-  describe(): ObjectDescription;
+  /** Asked when an upload begins and again at each PUT. `writing`: a write is just under way, and not a save. */
+  describe(writing?: boolean): ObjectDescription;
   readonly condition: WriteCondition | undefined;
 }
 
@@ -202,7 +202,7 @@ export class FileUpload {
   #begun(): PartUpload {
     if (!this.#parts) {
       const target = this.#target();
-      this.#parts = new PartUpload(this.#environment.store, target.key, target.describe());
+      this.#parts = new PartUpload(this.#environment.store, target.key, target.describe(!this.#saving));
     }
     return this.#parts;
   }
@@ -358,7 +358,7 @@ export class FileUpload {
 }
 
 function withCondition(target: SaveTarget, condition: WriteCondition): SaveTarget {
-  return { key: target.key, condition, describe: () => target.describe() };
+  return { key: target.key, condition, describe: writing => target.describe(writing) };
 }
 
 /** The request may have reached the store. */

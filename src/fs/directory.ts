@@ -229,7 +229,8 @@ class Snapshot {
       // An error shows when the entry itself is asked for.
       try {
         const found = await this.#namespace.find(directory, listed.name, signal);
-        if (found) await this.#namespace.exactly(found, signal);
+        // What was learned is remembered by key; the inode is made again when its entry goes out.
+        if (found) this.#namespace.release(await this.#namespace.exactly(found, signal));
       } catch {
         if (signal.aborted) throw signal.reason;
       }

@@ -99,8 +99,7 @@ export class S3FileSystem implements FileSystemOps {
   }
 
   #entry(inode: Inode): Entry {
-    inode.lookups++;
-    return entryOf(this.#environment, this.namespace, inode);
+    return entryOf(this.#environment, this.namespace, this.namespace.claim(inode));
   }
 
   forget(nodeid: number, count: number): void {
@@ -200,6 +199,7 @@ export class S3FileSystem implements FileSystemOps {
     }
     const present = parent ? await this.namespace.find(parent, name, ctx.signal) : inode;
     const found = present && (await this.namespace.exactly(present, ctx.signal));
+    if (found && found !== inode) this.namespace.release(found);
     if (found !== inode && inode.parent === undefined && !(inode instanceof FileInode && inode.opens > 0)) {
       throw new FsError(found ? 'ESTALE' : 'ENOENT');
     }
@@ -358,21 +358,29 @@ export class S3FileSystem implements FileSystemOps {
     return this.#files.release(fh);
   }
 
-  async fallocate(_nodeid: number, fh: number, mode: number, offset: number, length: number): Promise<void> {
+  async fallocate(
+    _nodeid: number,
+    fh: number,
+    mode: number,
+    offset: number,
+    length: number,
+    ctx: RequestContext,
+  ): Promise<void> {
     const { inode } = this.#handles.file(fh);
     const content = this.#files.content(inode);
     const end = offset + length;
     if (end > this.#environment.store.limits.maxObjectSize) throw new FsError('EFBIG');
-    const isZeroing = (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) !== 0;
     if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) {
       throw new FsError('EOPNOTSUPP', 'ranges cannot be inserted or collapsed');
     }
-    if (isZeroing) {
-      const within = Math.min(end, content.size) - offset;
-      if (within > 0) await content.zero(offset, within);
-    }
-    if (!(mode & FALLOC_FL_KEEP_SIZE) && end > content.size) await content.truncate(end);
-    if (isZeroing || content.unsaved) this.#files.changed(inode, false);
+    const isZeroing = (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) !== 0;
+    const zeroed = isZeroing ? Math.min(end, content.size) - offset : 0;
+    const isGrowing = !(mode & FALLOC_FL_KEEP_SIZE) && end > content.size;
+    if (zeroed > 0) await content.zero(offset, zeroed);
+    if (isGrowing) await content.truncate(end);
+    // An allocation alone is nothing to S3: no time changes that would not be saved. Nor has the kernel a flag here that
+    // tells whether setuid is to go.
+    if (zeroed > 0 || isGrowing) this.#files.changed(inode, ctx.uid !== 0);
   }
 
   async copyFileRange(
@@ -386,7 +394,7 @@ export class S3FileSystem implements FileSystemOps {
     const { inode } = this.#handles.file(to.fh);
     const target = this.#files.content(inode);
     const copied = await target.copyRange(this.#files.content(source), from.offset, to.offset, length, ctx.signal);
-    if (copied > 0) this.#files.changed(inode, true);
+    if (copied > 0) this.#files.changed(inode, ctx.uid !== 0);
     return copied;
   }
 
@@ -413,7 +421,10 @@ export class S3FileSystem implements FileSystemOps {
       plus: sink.plus,
       add: entry => {
         const taken = sink.add(entry);
-        if (taken && entry.entry) this.namespace.inode(entry.entry.nodeid).lookups++;
+        if (!entry.entry) return taken;
+        const inode = this.namespace.inode(entry.entry.nodeid);
+        if (taken) inode.lookups++;
+        else this.namespace.release(inode);
         return taken;
       },
     };

@@ -77,7 +77,7 @@ export class Names {
   async makeDirectory(parent: DirectoryInode, name: Name, mode: number, ctx: RequestContext): Promise<DirectoryInode> {
     const key = this.creatable(parent, name, true);
     await this.#saver.settled(parent);
-    if (await this.#namespace.find(parent, name!)) throw new FsError('EEXIST');
+    await this.#expectFree(parent, name!);
     const { clock } = this.#environment;
     const posix = newPosix(parent, S_IFDIR | (mode & 0o7777), 0, ctx, this.now());
     const at = clock.monotonic();
@@ -112,7 +112,7 @@ export class Names {
       );
     }
     await this.#saver.settled(parent);
-    if (await this.#namespace.find(parent, name!)) throw new FsError('EEXIST');
+    await this.#expectFree(parent, name!);
     const posix = newPosix(parent, mode, rdev, ctx, this.now());
     const inode = new SpecialInode(0, 0n, parent, name!, posix);
     const description = this.#saver.describe(inode);
@@ -133,6 +133,13 @@ export class Names {
     return special;
   }
 
+  async #expectFree(parent: DirectoryInode, name: string, signal?: AbortSignal): Promise<void> {
+    const there = await this.#namespace.find(parent, name, signal);
+    if (!there) return;
+    this.#namespace.release(there);
+    throw new FsError('EEXIST');
+  }
+
   async #putNew(key: string, body: readonly Uint8Array[], description: ObjectDescription): Promise<Written> {
     try {
       return await this.#environment.store.put(key, body, description, { ifAbsent: true });
@@ -150,7 +157,7 @@ export class Names {
       throw new FsError('EPERM', 'S3 has no hard links; -o link=copy makes an independent copy instead');
     }
     if (source instanceof FileInode) await this.#saver.save(source);
-    if (await this.#namespace.find(parent, name!, ctx.signal)) throw new FsError('EEXIST');
+    await this.#expectFree(parent, name!, ctx.signal);
     return source.lock.run(async () => {
       const { stored } = source;
       if (!stored || !source.parent) throw new FsError('ENOENT', 'what has lost its name cannot get another one');
@@ -184,11 +191,10 @@ export class Names {
     await this.#saver.settled(inode);
     await inode.lock.run(async () => {
       if (inode.parent !== parent) throw new FsError('ENOENT');
-      const { stored } = inode;
-      if (stored) {
-        if (inode instanceof FileInode) await this.#orphans.keep(inode);
-        await this.#environment.store.delete(inode.key);
-      }
+      if (inode instanceof FileInode) await this.#orphans.keep(inode);
+      // What it was renamed over before its first save is still in S3.
+      const isInS3 = inode.stored !== undefined || (inode instanceof FileInode && inode.replaces !== undefined);
+      if (isInS3) await this.#environment.store.delete(inode.key);
       this.lost(inode);
       this.touchParent(parent);
     });

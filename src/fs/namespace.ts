@@ -157,6 +157,29 @@ export class Namespace {
     this.release(inode);
   }
 
+  /**
+   * Counts a lookup that the kernel gets. Returns the inode to tell it of: one that was let go between two turns, because
+   * nobody had a lookup of it yet, is taken in again, unless its name has another one by now.
+   */
+  claim(inode: Inode): Inode {
+    const { parent, name } = inode;
+    if (!this.#inodes.has(inode.nodeid) && parent) {
+      const other = parent.children.get(name);
+      if (other && other !== inode) return this.claim(other);
+      this.#takeIn(inode);
+    }
+    inode.lookups++;
+    return inode;
+  }
+
+  #takeIn(inode: Inode): void {
+    this.#inodes.set(inode.nodeid, inode);
+    const { parent, name } = inode;
+    if (!parent) return;
+    parent.children.set(name, inode);
+    if (!this.#inodes.has(parent.nodeid)) this.#takeIn(parent);
+  }
+
   /** Lets go of an inode that nobody needs: no lookup, no handle, nothing unsaved, nothing below. */
   release(inode: Inode): void {
     if (inode.nodeid === ROOT_NODEID || inode.lookups > 0 || inode.lock.locked) return;
@@ -512,31 +535,35 @@ export class Namespace {
       directory.checkedAt = Math.max(directory.checkedAt, at);
       return directory;
     }
-    return this.#describeDirectory(directory, at, signal);
+    const key = directory.markerKey ?? directory.key;
+    const known = this.index.get(key);
+    if (!known || !this.#isRecent(known.checkedAt)) return this.#describeDirectory(directory, at, signal);
+    this.#describedDirectory(directory, key, known, at);
+    return directory;
   }
 
   /** Mode, owner and times of a directory stand in its marker, if it has one. */
   async #describeDirectory(directory: DirectoryInode, at: number, signal?: AbortSignal): Promise<Inode | undefined> {
     const key = directory.markerKey ?? directory.key;
-    const known = this.index.get(key);
-    const metadata =
-      known && this.#isRecent(known.checkedAt)
-        ? known
-        : await this.#head(key, signal).catch(error => {
-            if (isStoreError(error, 'forbidden', 'invalid')) return undefined;
-            throw error;
-          });
-    if (!directory.metadataUnsaved && !directory.lock.locked) {
-      if (metadata) this.#setMarker(directory, key, metadata, Math.max(at, metadata.checkedAt));
-      else {
-        directory.markerKey = undefined;
-        directory.markerEtag = undefined;
-        directory.unmarked = true;
-        directory.exact = true;
-        directory.checkedAt = Math.max(directory.checkedAt, at);
-      }
-    }
+    const metadata = await this.#head(key, signal).catch(error => {
+      if (isStoreError(error, 'forbidden', 'invalid')) return undefined;
+      throw error;
+    });
+    this.#describedDirectory(directory, key, metadata, at);
     return directory;
+  }
+
+  #describedDirectory(directory: DirectoryInode, key: string, metadata: IndexedMetadata | undefined, at: number): void {
+    if (directory.metadataUnsaved || directory.lock.locked) return;
+    if (metadata) {
+      this.#setMarker(directory, key, metadata, Math.max(at, metadata.checkedAt));
+      return;
+    }
+    directory.markerKey = undefined;
+    directory.markerEtag = undefined;
+    directory.unmarked = true;
+    directory.exact = true;
+    directory.checkedAt = Math.max(directory.checkedAt, at);
   }
 
   #setMarker(directory: DirectoryInode, key: string, metadata: IndexedMetadata | undefined, checkedAt: number): void {

@@ -128,6 +128,8 @@ export class OpenFiles {
     if (options.readOnly) throw new FsError('EROFS');
     if (size > store.limits.maxObjectSize)
       throw new FsError('EFBIG', `S3 keeps objects up to ${store.limits.maxObjectSize} bytes`);
+    // As on ext4: truncate(2) to the same size changes no time, ftruncate(2) does.
+    if (!byHandle && size === file.size) return;
     await this.#saver.learnDescription(file);
     await this.content(file).truncate(size);
     this.changed(file, killSuidgid);

@@ -91,7 +91,7 @@ export class Renamer {
         if (!source.parent) throw new FsError('ENOENT');
         if (target instanceof FileInode) await this.#orphans.keep(target);
         if (source.stored) await this.#moveStored(source, newParent, newName, target, noReplace);
-        else this.#moveUnsaved(source, newParent, newName, target);
+        else await this.#moveUnsaved(source, newParent, newName, target);
       };
       await (target ? target.lock.run(move) : move());
     });
@@ -99,7 +99,14 @@ export class Renamer {
   }
 
   /** Never saved: it only gets another place; what it replaces there is replaced by its first save. */
-  #moveUnsaved(source: Movable, newParent: DirectoryInode, newName: string, target: Movable | undefined): void {
+  async #moveUnsaved(
+    source: Movable,
+    newParent: DirectoryInode,
+    newName: string,
+    target: Movable | undefined,
+  ): Promise<void> {
+    // What it was renamed over before is still in S3, and its save will not replace it any more.
+    if (source instanceof FileInode && source.replaces) await this.#environment.store.delete(source.key);
     const replaced = target?.stored?.version ?? (target instanceof FileInode ? target.replaces : undefined);
     if (target) this.#names.lost(target);
     this.#relocate(source, newParent, newName, !target);
@@ -328,6 +335,11 @@ export class Renamer {
         inode.listing = undefined;
         if (inode.markerKey?.startsWith(oldKey)) inode.markerKey = newKey + inode.markerKey.slice(oldKey.length);
         continue;
+      }
+      if (inode instanceof FileInode && inode.replaces) {
+        const replaced = copies.get(inode.replaces.key);
+        const key = newKey + inode.replaces.key.slice(oldKey.length);
+        inode.replaces = { ...inode.replaces, key, ...(replaced && { etag: replaced.written.etag }) };
       }
       const { stored } = inode;
       const copy = stored && copies.get(stored.version.key);

@@ -12,6 +12,7 @@ import type { SaveTarget } from '../cache/file-content.ts';
 import { copyObject, needsDescription } from '../cache/object-copy.ts';
 import { forEachLimit, Semaphore } from '../concurrency.ts';
 import { FsError, isStoreError, type StoreError } from '../errors.ts';
+import type { Timestamp } from '../fuse/ops.ts';
 import type { ObjectDescription, WriteCondition } from '../s3/store.ts';
 import { describedPosix } from './attributes.ts';
 import { type ContentTypes, contentTypeOf, DEFAULT_CONTENT_TYPE, DIRECTORY_CONTENT_TYPE } from './content-types.ts';
@@ -19,7 +20,7 @@ import type { Environment } from './environment.ts';
 import { DirectoryInode, FileInode, type Inode, type SpecialInode } from './inode.ts';
 import { byteLength, NAME_MAX } from './keys.ts';
 import type { Namespace } from './namespace.ts';
-import { decodePosix, encodePosix, timestampOf, withMtime } from './posix.ts';
+import { decodePosix, encodePosix, type FullPosix, timestampOf, withMtime } from './posix.ts';
 
 /** How long a change of metadata waits for the next one: chmod, chown and utimens of one program come within a few ms. */
 const METADATA_DELAY = 50;
@@ -108,7 +109,11 @@ export class Saver {
   targetOf(file: FileInode): SaveTarget {
     return {
       key: file.key,
-      describe: () => this.describe(file),
+      describe: writing => {
+        // The write that fills the first parts has not moved the times yet.
+        if (writing) file.posix = changedNow(file.posix, timestampOf(this.#environment.clock.now()));
+        return this.describe(file);
+      },
       condition: this.#condition(file),
     };
   }
@@ -451,6 +456,10 @@ export class Saver {
     await Promise.all(this.#running);
     for (const cancel of this.#retries.values()) cancel();
   }
+}
+
+function changedNow(posix: FullPosix, now: Timestamp): FullPosix {
+  return { ...posix, mtime: now, ctime: now };
 }
 
 function sameMetadata(a: ObjectDescription, b: ObjectDescription | undefined): boolean {
