@@ -38,14 +38,14 @@ export interface Exchange {
   readonly head: string;
   readonly body: readonly Uint8Array[];
   /** Overrides `ConnectionTimeouts.firstByte`. */
-  readonly firstByteTimeout?: number;
+  readonly firstByteTimeout: number | undefined;
   /**
    * Sees status and headers; returns where the body goes, or undefined to have it collected. May throw: the exchange then
    * fails with that.
    */
   answer(head: ResponseHead): readonly Uint8Array[] | undefined;
   /** `bytes` of the body have come so far. */
-  progress?(bytes: number): void;
+  progress(bytes: number): void;
   /** `body` holds what was collected; `bytes` counts those of a sink too. */
   done(head: ResponseHead, body: Uint8Array, bytes: number): void;
   failed(error: unknown): void;
@@ -402,7 +402,7 @@ export class Connection {
       this.#state = 'body';
       if (early.length > 0) {
         this.#copy(early);
-        exchange.progress?.(this.#bytes);
+        exchange.progress(this.#bytes);
       }
       if (this.#left === 0) this.#finish(true);
       return;
@@ -435,7 +435,7 @@ export class Connection {
     this.#left -= bytes;
     this.#bytes += bytes;
     this.#skipFullTargets();
-    this.#exchange!.progress?.(this.#bytes);
+    this.#exchange!.progress(this.#bytes);
     if (this.#left === 0) this.#finish(true);
   }
 
@@ -470,7 +470,7 @@ export class Connection {
     let used = bytes.length;
     if (decoder) used = decoder.push(bytes, take);
     else take(bytes);
-    this.#exchange!.progress?.(this.#bytes);
+    this.#exchange!.progress(this.#bytes);
     if (decoder?.done) this.#finish(used === bytes.length);
   }
 

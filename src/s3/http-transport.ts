@@ -9,7 +9,7 @@ import type { Clock } from '../concurrency.ts';
 import { systemClock } from '../concurrency.ts';
 import type { Lookup } from './http-addresses.ts';
 import { lookupBySystem } from './http-addresses.ts';
-import type { ConnectionTimeouts, Origin } from './http-connection.ts';
+import type { Connection, ConnectionTimeouts, Origin } from './http-connection.ts';
 import type { ResponseHead } from './http-message.ts';
 import { HttpError } from './http-message.ts';
 import type { PooledExchange, Tunnel } from './http-pool.ts';
@@ -69,33 +69,12 @@ export class HttpTransport {
   /** Settles with the whole answer, of whatever status. */
   request(request: HttpRequest): Promise<HttpAnswer> {
     return new Promise((resolve, reject) => {
-      const { signal } = request;
-      if (signal?.aborted || this.#closed) {
-        reject(new HttpError('aborted', signal?.aborted ? 'interrupted' : 'the store is closed', false));
+      if (request.signal?.aborted || this.#closed) {
+        reject(new HttpError('aborted', this.#closed ? 'the store is closed' : 'interrupted', false));
         return;
       }
       const pool = this.#pool(request.origin);
-      const abort = (): void => pool.cancel(exchange, new HttpError('aborted', 'interrupted', true));
-      const exchange: PooledExchange = {
-        method: request.method,
-        head: request.head,
-        body: request.body ?? NOTHING,
-        repeated: false,
-        connection: undefined,
-        answer: request.answer ? head => request.answer!(head) : collect,
-        done(head, body, bytes) {
-          signal?.removeEventListener('abort', abort);
-          resolve({ head, body, bytes, repeated: exchange.repeated });
-        },
-        failed(error) {
-          signal?.removeEventListener('abort', abort);
-          reject(error);
-        },
-        ...(request.progress ? { progress: bytes => request.progress!(bytes) } : {}),
-        ...(request.firstByteTimeout === undefined ? {} : { firstByteTimeout: request.firstByteTimeout }),
-      };
-      signal?.addEventListener('abort', abort, { once: true });
-      pool.request(exchange);
+      pool.request(new Sending(request, pool, resolve, reject));
     });
   }
 
@@ -132,4 +111,54 @@ export class HttpTransport {
 }
 
 const NOTHING: readonly Uint8Array[] = [];
-const collect = (): undefined => undefined;
+
+/** One request under way. A class, not closures: there are many thousands a second. */
+class Sending implements PooledExchange {
+  readonly method: string;
+  readonly head: string;
+  readonly body: readonly Uint8Array[];
+  readonly firstByteTimeout: number | undefined;
+  repeated = false;
+  connection: Connection | undefined = undefined;
+  readonly #request: HttpRequest;
+  readonly #resolve: (answer: HttpAnswer) => void;
+  readonly #reject: (error: unknown) => void;
+  readonly #abort: (() => void) | undefined;
+
+  constructor(
+    request: HttpRequest,
+    pool: HttpPool,
+    resolve: (answer: HttpAnswer) => void,
+    reject: (error: unknown) => void,
+  ) {
+    this.#request = request;
+    this.method = request.method;
+    this.head = request.head;
+    this.body = request.body ?? NOTHING;
+    this.firstByteTimeout = request.firstByteTimeout;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    if (request.signal) {
+      this.#abort = () => pool.cancel(this, new HttpError('aborted', 'interrupted', true));
+      request.signal.addEventListener('abort', this.#abort, { once: true });
+    }
+  }
+
+  answer(head: ResponseHead): readonly Uint8Array[] | undefined {
+    return this.#request.answer?.(head);
+  }
+
+  progress(bytes: number): void {
+    this.#request.progress?.(bytes);
+  }
+
+  done(head: ResponseHead, body: Uint8Array, bytes: number): void {
+    if (this.#abort) this.#request.signal!.removeEventListener('abort', this.#abort);
+    this.#resolve({ head, body, bytes, repeated: this.repeated });
+  }
+
+  failed(error: unknown): void {
+    if (this.#abort) this.#request.signal!.removeEventListener('abort', this.#abort);
+    this.#reject(error);
+  }
+}

@@ -72,9 +72,16 @@ export function taggingHeader(tags: readonly (readonly [string, string])[]): rea
   return ['x-amz-tagging', tags.map(([name, value]) => `${encodeComponent(name)}=${encodeComponent(value)}`).join('&')];
 }
 
+/** What was parsed last: the `Date` of one answer is mostly that of the one before. */
+let lastText = '';
+let lastTime = Number.NaN;
+
 /** ms since the epoch of a `Date` or `Last-Modified` header; undefined if there is none or it is no date. */
 export function httpDate(text: string | undefined): number | undefined {
-  const time = text === undefined ? Number.NaN : Date.parse(text);
+  if (text === undefined) return undefined;
+  const time = text === lastText ? lastTime : Date.parse(text);
+  lastText = text;
+  lastTime = time;
   return Number.isNaN(time) ? undefined : time;
 }
 

@@ -9,12 +9,12 @@ import type { Telemetry } from '../telemetry.ts';
 import type { CredentialCache } from './credentials.ts';
 import type { BucketEndpoint } from './endpoint.ts';
 import { pathOf } from './endpoint.ts';
-import type { Remedy, Subject } from './error-kinds.ts';
+import type { Remedy } from './error-kinds.ts';
 import { Failure, failureOfAnswer, failureOfTransport } from './error-kinds.ts';
 import type { ResponseHead } from './http-message.ts';
 import type { HttpAnswer, HttpTransport } from './http-transport.ts';
 import type { HeaderList } from './object-headers.ts';
-import type { AttemptContext, RetryPolicy } from './retry.ts';
+import type { AttemptContext, RetryEnvironment, RetryPolicy } from './retry.ts';
 import { withRetries } from './retry.ts';
 import type { Credentials } from './sigv4.ts';
 import { EMPTY_PAYLOAD_HASH, SignedBlocks, Signer, sha256Hex, UNSIGNED_PAYLOAD } from './sigv4.ts';
@@ -60,6 +60,12 @@ export interface S3Answer extends HttpAnswer {
   readonly arrived: number;
 }
 
+/** What a request is about. */
+interface What {
+  readonly operation: string;
+  readonly key: string | undefined;
+}
+
 /** What signs for one set of keys in one region. */
 interface Signing {
   readonly credentials: Credentials;
@@ -72,6 +78,7 @@ const NO_HEADERS: HeaderList = [];
 
 export class S3Requests {
   readonly options: RequestsOptions;
+  readonly #environment: RetryEnvironment<What>;
   #endpoint: BucketEndpoint;
   #signing: Signing | undefined;
   /** Server's clock minus ours, in ms; 0 until S3 complains. */
@@ -80,6 +87,19 @@ export class S3Requests {
   constructor(endpoint: BucketEndpoint, options: RequestsOptions) {
     this.#endpoint = endpoint;
     this.options = options;
+    const { clock, telemetry, bucket } = options;
+    this.#environment = {
+      policy: options.retry,
+      clock,
+      random: options.random,
+      failure: (error, { operation, key }) => failureOfTransport({ operation, key, bucket }, error),
+      remedy: remedy => this.#remedy(remedy),
+      retrying: (failure, wait) => {
+        telemetry.count('s3.retries');
+        if (failure.throttled) telemetry.count('s3.throttled');
+        telemetry.log.debug({ reason: failure.message, wait: Math.round(wait) }, 'request to S3 is tried again');
+      },
+    };
   }
 
   get endpoint(): BucketEndpoint {
@@ -93,29 +113,13 @@ export class S3Requests {
 
   /** Runs `attempt`, which may be called several times. Rejects with `Failure`. */
   run<T>(
-    what: { readonly operation: string; readonly key: string | undefined },
+    what: What,
     signal: AbortSignal | undefined,
     attempt: (context: AttemptContext) => Promise<T>,
     policy: RetryPolicy = this.options.retry,
   ): Promise<T> {
-    const { clock, telemetry, random, bucket } = this.options;
-    const subject: Subject = { operation: what.operation, key: what.key, bucket };
-    return withRetries(
-      {
-        policy,
-        clock,
-        random,
-        failure: error => failureOfTransport(subject, error),
-        remedy: remedy => this.#remedy(remedy),
-        retrying: (failure, wait) => {
-          telemetry.count('s3.retries');
-          if (failure.throttled) telemetry.count('s3.throttled');
-          telemetry.log.debug({ reason: failure.message, wait: Math.round(wait) }, 'request to S3 is tried again');
-        },
-      },
-      signal,
-      attempt,
-    );
+    const environment = policy === this.options.retry ? this.#environment : { ...this.#environment, policy };
+    return withRetries(environment, what, signal, attempt);
   }
 
   /** One attempt. Rejects with `Failure` or what `failureOfTransport` makes one. */
@@ -162,7 +166,7 @@ export class S3Requests {
 
   /** Counts and checks an answer; shared with what the SDK words. Throws `Failure`. */
   accept(
-    request: { readonly operation: string; readonly key: string | undefined },
+    request: What,
     answer: HttpAnswer,
     context: AttemptContext,
     sentAt: number,
@@ -184,7 +188,8 @@ export class S3Requests {
         credentials,
       );
     }
-    return { ...answer, arrived: clock.now() };
+    const { head, body, bytes, repeated } = answer;
+    return { head, body, bytes, repeated, arrived: clock.now() };
   }
 
   /** ms since the epoch, by S3's clock as far as it is known. */

@@ -41,57 +41,54 @@ export interface AttemptContext {
   repeated(): void;
 }
 
-export interface RetryEnvironment {
+/** `S` is what requests are about. */
+export interface RetryEnvironment<S> {
   readonly policy: RetryPolicy;
   readonly clock: Clock;
   random(): number;
   /** Turns whatever an attempt threw into a `Failure`; throws what is none (a bug). */
-  failure(error: unknown): Failure;
+  failure(error: unknown, subject: S): Failure;
   /** Sets something right; true if another attempt now makes sense. Each kind of remedy is tried once. */
   remedy(remedy: Remedy): Promise<boolean>;
   /** An attempt failed and another will follow after `wait` ms. */
   retrying(failure: Failure, wait: number): void;
 }
 
+class Context implements AttemptContext {
+  number = 0;
+  unknown = false;
+  moved = false;
+  progress(): void {
+    this.moved = true;
+  }
+  repeated(): void {
+    this.unknown = true;
+  }
+}
+
 /** Runs `attempt` until it succeeds or there is no use in trying. Rejects with `Failure`, `unknownBefore` set. */
-export async function withRetries<T>(
-  environment: RetryEnvironment,
+export async function withRetries<S, T>(
+  environment: RetryEnvironment<S>,
+  subject: S,
   signal: AbortSignal | undefined,
   attempt: (context: AttemptContext) => Promise<T>,
 ): Promise<T> {
   const { policy, clock } = environment;
-  let number = 0;
+  const context = new Context();
   let failed = 0;
-  let unknown = false;
   let since: number | undefined;
   let remedied: Set<Remedy['what']> | undefined;
-  let moved = false;
-  const context: AttemptContext = {
-    get number() {
-      return number;
-    },
-    get unknown() {
-      return unknown;
-    },
-    progress() {
-      moved = true;
-    },
-    repeated() {
-      unknown = true;
-    },
-  };
   for (;;) {
-    number++;
-    moved = false;
-    const began = clock.monotonic();
-    since ??= began;
+    context.number++;
+    context.moved = false;
+    since ??= clock.monotonic();
     try {
       return await attempt(context);
     } catch (thrown) {
-      const failure = environment.failure(thrown);
+      const failure = environment.failure(thrown, subject);
       // Kept from attempts before as well: what they did is still not known.
-      unknown ||= failure.unknown;
-      failure.unknownBefore = unknown;
+      context.unknown ||= failure.unknown;
+      failure.unknownBefore = context.unknown;
       const { remedy } = failure;
       if (remedy && !remedied?.has(remedy.what)) {
         remedied ??= new Set();
@@ -99,7 +96,7 @@ export async function withRetries<T>(
         if (await environment.remedy(remedy)) continue;
       }
       if (!failure.retry) throw failure;
-      if (moved) {
+      if (context.moved) {
         failed = 0;
         since = clock.monotonic();
       }

@@ -4,7 +4,8 @@
  * Written anew because the SDK's signer costs four times as much, and because one block of signed headers can serve many
  * requests: Range and If-Match need no signature, so all ranged GETs of a key share a block for as long as S3 takes its date.
  */
-import { createHash, createHmac } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
+import { createHash, createHmac, createSecretKey, hash } from 'node:crypto';
 
 /** Access keys. `expiration` in ms since the epoch. */
 export interface Credentials {
@@ -63,16 +64,24 @@ export function canonicalQuery(parameters: readonly (readonly [string, string])[
   );
 }
 
-export function sha256Hex(slices: readonly Uint8Array[] | string): string {
-  const hash = createHash('sha256');
-  if (typeof slices === 'string') hash.update(slices, 'latin1');
-  else for (const slice of slices) hash.update(slice);
-  return hash.digest('hex');
+/** Hex SHA-256 of a body. */
+export function sha256Hex(slices: readonly Uint8Array[]): string {
+  const sum = createHash('sha256');
+  for (const slice of slices) sum.update(slice);
+  return sum.digest('hex');
 }
 
-/** `20261121T110102Z` for a time in ms since the epoch. */
+let lastSecond = Number.NaN;
+let lastDate = '';
+
+/** `20261121T110102Z` for a time in ms since the epoch. Most requests are of the same second as the one before. */
 export function amzDate(time: number): string {
-  return new Date(time).toISOString().replace(/[-:]|\.\d{3}/g, '');
+  const second = Math.floor(time / 1000);
+  if (second !== lastSecond) {
+    lastDate = new Date(second * 1000).toISOString().replace(/[-:]|\.\d{3}/g, '');
+    lastSecond = second;
+  }
+  return lastDate;
 }
 
 /** Signs. One for each set of credentials and scope: it keeps the day's derived key. */
@@ -80,7 +89,7 @@ export class Signer {
   readonly credentials: Credentials;
   readonly scope: SigningScope;
   #day = '';
-  #key: Buffer | undefined;
+  #key: KeyObject | undefined;
 
   constructor(credentials: Credentials, scope: SigningScope) {
     this.credentials = credentials;
@@ -113,22 +122,22 @@ export class Signer {
     const { region, service } = this.scope;
     const scope = `${date.slice(0, 8)}/${region}/${service}/aws4_request`;
     const summary = `${request.method}\n${request.path}\n${request.query}\n${canonical}\n${names}\n${request.payloadHash}`;
-    const toSign = `AWS4-HMAC-SHA256\n${date}\n${scope}\n${sha256Hex(summary)}`;
+    const toSign = `AWS4-HMAC-SHA256\n${date}\n${scope}\n${hash('sha256', Buffer.from(summary, 'latin1'))}`;
     const signature = createHmac('sha256', this.#keyOf(date.slice(0, 8)))
       .update(toSign)
       .digest('hex');
     return `${lines}authorization: AWS4-HMAC-SHA256 Credential=${accessKeyId}/${scope}, SignedHeaders=${names}, Signature=${signature}\r\n`;
   }
 
-  #keyOf(day: string): Buffer {
+  #keyOf(day: string): KeyObject {
     if (this.#key && this.#day === day) return this.#key;
     const hmac = (key: Buffer | string, text: string): Buffer => createHmac('sha256', key).update(text).digest();
     const { region, service } = this.scope;
     let key = hmac(`AWS4${this.credentials.secretAccessKey}`, day);
     for (const part of [region, service, 'aws4_request']) key = hmac(key, part);
     this.#day = day;
-    this.#key = key;
-    return key;
+    this.#key = createSecretKey(key);
+    return this.#key;
   }
 }
 

@@ -86,9 +86,10 @@ function closes(xml: string, at: number, name: string): boolean {
   );
 }
 
+/** The name in a tag: all of it but for attributes. */
 function nameOf(xml: string, from: number, to: number): string {
   const text = xml.slice(from, to);
-  const space = text.search(/\s/);
+  const space = text.indexOf(' ');
   return space < 0 ? text : text.slice(0, space);
 }
 

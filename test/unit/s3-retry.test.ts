@@ -61,6 +61,7 @@ class Trial {
         },
         retrying: (_failure, wait) => this.waits.push(wait),
       },
+      undefined,
       signal,
       async context => {
         this.attempts++;
