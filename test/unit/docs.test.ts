@@ -1,0 +1,81 @@
+/** That the documents are current, their links lead somewhere, and the README stays a README. */
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const read = (file: string): string => readFileSync(join(root, file), 'utf8');
+
+const documents = [
+  'README.md',
+  'CHANGELOG.md',
+  'SECURITY.md',
+  ...readdirSync(join(root, 'docs'))
+    .filter(name => name.endsWith('.md'))
+    .map(name => `docs/${name}`),
+];
+
+t.test('OPTIONS.md and the man page are what the option table says', async t => {
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    ['--import', import.meta.resolve('tsx'), 'scripts/options-doc.mjs', '--check'],
+    { cwd: root, encoding: 'utf8' },
+  );
+  t.equal(`${stdout}${stderr}`, '');
+  t.equal(status, 0);
+});
+
+/** How a heading becomes an anchor on code hosts. */
+const anchorOf = (heading: string): string =>
+  heading
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N}\s-]/gu, '')
+    .trim()
+    .replace(/\s/g, '-');
+
+t.test('links lead somewhere', async t => {
+  let links = 0;
+  for (const document of documents) {
+    for (const [, target] of read(document).matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^(?:https?|mailto):/.test(target!)) continue;
+      links++;
+      const [path = '', anchor] = target!.split('#', 2);
+      const file = path === '' ? document : join(dirname(document), path);
+      t.ok(existsSync(join(root, file)), `${document}: ${target}`);
+      if (anchor === undefined) continue;
+      const anchors = [...read(file).matchAll(/^#+ (.*)$/gm)].map(([, heading]) => anchorOf(heading!));
+      t.ok(anchors.includes(anchor), `${document}: ${target}`);
+    }
+  }
+  t.ok(links > 10);
+});
+
+t.test('files of the project that are named in ARCHITECTURE and CONTRIBUTING are there', async t => {
+  for (const document of ['docs/ARCHITECTURE.md', 'docs/CONTRIBUTING.md']) {
+    const named = [...read(document).matchAll(/`((?:src|test|scripts|docs|bench|bin)\/[\w./-]+)`/g)].map(
+      ([, file]) => file!,
+    );
+    t.ok(named.length > 10, document);
+    t.same(
+      named.filter(file => !existsSync(join(root, file))),
+      [],
+      document,
+    );
+  }
+});
+
+t.test('the README fits three screens', async t => {
+  const lines = read('README.md').split('\n');
+  t.ok(lines.length <= 150, `${lines.length} lines`);
+  t.same(
+    lines.filter(line => line.length > 200),
+    [],
+  );
+  for (const command of ['npm run demo', 'npm test'])
+    t.ok(
+      lines.slice(0, 30).some(line => line.includes(command)),
+      command,
+    );
+});
