@@ -101,6 +101,13 @@ t.test('C7 deleting is unconditional', async t => {
   store.putForeign('f', 'theirs');
   await kernel.unlink('/f');
   t.same(store.keys(), []);
+  await kernel.writeFile('/a', 'ours');
+  store.intercept(async ({ operation }, proceed) => {
+    if (operation === 'DeleteObject') store.putForeign('a', 'theirs');
+    return proceed();
+  });
+  await kernel.rename('/a', '/b');
+  t.same(store.keys(), ['b']);
 });
 
 t.test('E4 read-only', async t => {
