@@ -163,7 +163,7 @@ class Snapshot {
     listing.continuation = page.next;
     const parsed = parsePage(directory.key, page);
     if (listing.names.size < MAX_REMEMBERED) this.#namespace.takePage(directory, listing, parsed, false);
-    else this.#namespace.warnUnshowable(parsed.unshowable);
+    else this.#namespace.unshowable.met(parsed.unshowable);
     this.#emit(parsed.names, page.next === undefined ? undefined : (parsed.last ?? ''));
     if (page.next === undefined) {
       if (listing.names.size < MAX_REMEMBERED) this.#remember(listing);

@@ -8,21 +8,19 @@
  */
 
 import type { StoredContent } from '../cache/stored-content.ts';
-import { FsError, isStoreError } from '../errors.ts';
+import { isStoreError } from '../errors.ts';
 import type { ListedObject, ObjectVersion } from '../s3/store.ts';
 import { describedPosix, listedPosix, rootPosix } from './attributes.ts';
 import type { Environment } from './environment.ts';
-import { DirectoryInode, FileInode, type Inode, ROOT_NODEID, SpecialInode } from './inode.ts';
-import { InodeNumbers, type NumberedPlace } from './inode-numbers.ts';
-import { ROOT_INO } from './keys.ts';
+import { DirectoryInode, FileInode, type Inode, SpecialInode } from './inode.ts';
+import { InodeTree } from './inode-tree.ts';
 import { addPage, type ListedName, Listing, type ParsedPage, parsePage } from './listing.ts';
-import { type IndexedMetadata, MetadataIndex } from './metadata-index.ts';
+import type { IndexedMetadata, MetadataIndex } from './metadata-index.ts';
+import { interruptible, MetadataRequests } from './metadata-requests.ts';
 import { S_IFDIR, S_IFREG, S_ISVTX, typeOf } from './modes.ts';
 import type { FullPosix } from './posix.ts';
 import { MAX_LINK } from './posix.ts';
-
-/** Of how many unshowable keys the log tells before it says no more. */
-const MAX_WARNINGS = 20;
+import { UnshowableKeys } from './unshowable-keys.ts';
 
 /** What is known of an object, however it was learned. */
 interface Facts {
@@ -35,105 +33,25 @@ interface Facts {
   readonly checkedAt: number;
 }
 
-export class Namespace {
-  readonly root: DirectoryInode;
-  readonly index = new MetadataIndex();
-  readonly #numbers = new InodeNumbers();
+export class Namespace extends InodeTree {
+  readonly requests: MetadataRequests;
+  readonly unshowable: UnshowableKeys;
   readonly #environment: Environment;
-  readonly #inodes = new Map<number, Inode>();
-  readonly #warned = new Set<string>();
-  #nextNodeid = ROOT_NODEID + 1;
 
   constructor(environment: Environment) {
+    super(rootPosix(environment.options, environment.clock.now()));
     this.#environment = environment;
-    const { options, clock } = environment;
-    this.root = new DirectoryInode(ROOT_NODEID, ROOT_INO, undefined, '', rootPosix(options, clock.now()));
-    this.root.lookups = 1;
-    this.#inodes.set(ROOT_NODEID, this.root);
+    this.requests = new MetadataRequests(environment);
+    this.unshowable = new UnshowableKeys(environment.telemetry);
   }
 
-  get size(): number {
-    return this.#inodes.size;
+  get index(): MetadataIndex {
+    return this.requests.index;
   }
 
-  /** Fails with ESTALE for a number that was forgotten: the kernel then looks the name up again. */
-  inode(nodeid: number): Inode {
-    const inode = this.#inodes.get(nodeid);
-    if (!inode) throw new FsError('ESTALE', `inode ${nodeid} is not known`);
-    return inode;
-  }
-
-  directory(nodeid: number): DirectoryInode {
-    const inode = this.inode(nodeid);
-    if (!(inode instanceof DirectoryInode)) throw new FsError('ENOTDIR');
-    return inode;
-  }
-
-  file(nodeid: number): FileInode {
-    const inode = this.inode(nodeid);
-    if (inode instanceof FileInode) return inode;
-    throw new FsError(inode instanceof DirectoryInode ? 'EISDIR' : 'EINVAL');
-  }
-
-  *inodes(): IterableIterator<Inode> {
-    yield* this.#inodes.values();
-  }
-
-  // --- the tree -------------------------------------------------------------------------------------------------------
-
-  newDirectory(parent: DirectoryInode, name: string, posix: FullPosix, ino?: bigint): DirectoryInode {
-    const inode = new DirectoryInode(this.#nextNodeid++, ino ?? this.inoFor(parent, name, true), parent, name, posix);
-    return this.#adopt(inode);
-  }
-
-  newFile(parent: DirectoryInode, name: string, posix: FullPosix, ino?: bigint): FileInode {
-    return this.#adopt(new FileInode(this.#nextNodeid++, ino ?? this.inoFor(parent, name, false), parent, name, posix));
-  }
-
-  newSpecial(parent: DirectoryInode, name: string, posix: FullPosix, ino?: bigint): SpecialInode {
-    return this.#adopt(
-      new SpecialInode(this.#nextNodeid++, ino ?? this.inoFor(parent, name, false), parent, name, posix),
-    );
-  }
-
-  #adopt<T extends Inode>(inode: T): T {
-    this.#inodes.set(inode.nodeid, inode);
-    inode.parent!.children.set(inode.name, inode);
-    return inode;
-  }
-
-  /** st_ino of what is under a name, or will be. */
-  inoFor(parent: DirectoryInode, name: string, isDirectory: boolean): bigint {
-    return this.#numbers.of(placeOf(parent, name, isDirectory));
-  }
-
-  /**
-   * Takes the name from an inode, which lives on for its handles and the kernel's lookups. With `numberStays` whoever gets
-   * the name next has its st_ino too.
-   */
-  detach(inode: Inode, numberStays = false): void {
-    const { parent, name } = inode;
-    if (!parent) return;
-    if (parent.children.get(name) === inode) parent.children.delete(name);
-    inode.parent = undefined;
-    if (!numberStays) this.#numbers.nameless(inode.ino, placeOf(parent, name, inode instanceof DirectoryInode));
-    this.release(inode);
-    this.release(parent);
-  }
-
-  /** Gives an inode another place. Whatever had that name must have lost it before. */
-  move(inode: Inode, parent: DirectoryInode, name: string): void {
-    const from = inode.parent;
-    const isDirectory = inode instanceof DirectoryInode;
-    const to = placeOf(parent, name, isDirectory);
-    if (from) this.#numbers.moved(inode.ino, placeOf(from, inode.name, isDirectory), to);
-    // Its number has stayed with the name that it lost.
-    else inode.ino = this.#numbers.of(to);
-    if (from && from.children.get(inode.name) === inode) from.children.delete(inode.name);
-    inode.parent = parent;
-    inode.name = name;
-    parent.children.set(name, inode);
-    if (from && from !== parent) this.release(from);
+  /** A listing under way ahead of somebody may not show what was changed in a directory that is forgotten now. */
+  protected override directoryForgotten(directory: DirectoryInode): void {
+    if (directory.changes.any) this.dropAhead();
   }
 
   /** Notes that this mount gave `name` to an object of its own, or took it away (`listed` undefined). */
@@ -148,54 +66,6 @@ export class Namespace {
     if (!parent || !stored) return;
     const object = { ...stored.version, lastModified: inode.lastModified ?? this.#environment.clock.now() };
     this.changed(parent, inode.name, { name: inode.name, object, directory: false });
-  }
-
-  forget(nodeid: number, count: number): void {
-    const inode = this.#inodes.get(nodeid);
-    if (!inode || nodeid === ROOT_NODEID) return;
-    inode.lookups = Math.max(0, inode.lookups - count);
-    this.release(inode);
-  }
-
-  /**
-   * Counts a lookup that the kernel gets. Returns the inode to tell it of: one that was let go between two turns, because
-   * nobody had a lookup of it yet, is taken in again, unless its name has another one by now.
-   */
-  claim(inode: Inode): Inode {
-    const { parent, name } = inode;
-    if (!this.#inodes.has(inode.nodeid) && parent) {
-      const other = parent.children.get(name);
-      if (other && other !== inode) return this.claim(other);
-      this.#takeIn(inode);
-    }
-    inode.lookups++;
-    return inode;
-  }
-
-  #takeIn(inode: Inode): void {
-    this.#inodes.set(inode.nodeid, inode);
-    const { parent, name } = inode;
-    if (!parent) return;
-    parent.children.set(name, inode);
-    if (!this.#inodes.has(parent.nodeid)) this.#takeIn(parent);
-  }
-
-  /** Lets go of an inode that nobody needs: no lookup, no handle, nothing unsaved, nothing below. */
-  release(inode: Inode): void {
-    if (inode.nodeid === ROOT_NODEID || inode.lookups > 0 || inode.lock.locked) return;
-    if (inode instanceof DirectoryInode) {
-      if (inode.children.size > 0 || inode.opens > 0 || inode.metadataUnsaved || inode.loading || inode.moving) return;
-    } else if (inode instanceof FileInode) {
-      if (inode.opens > 0 || inode.unsaved || inode.saving) return;
-    } else if (inode.metadataUnsaved) return;
-    this.#inodes.delete(inode.nodeid);
-    // A listing under way ahead of somebody may not show what was changed here.
-    if (inode instanceof DirectoryInode && inode.changes.any) this.dropAhead();
-    const { parent } = inode;
-    if (parent) {
-      if (parent.children.get(inode.name) === inode) parent.children.delete(inode.name);
-      this.release(parent);
-    } else this.#numbers.released(inode.ino);
   }
 
   // --- resolution -----------------------------------------------------------------------------------------------------
@@ -264,7 +134,7 @@ export class Namespace {
     const place = parent.changes.watch();
     try {
       const [object, below] = await Promise.all([
-        this.#head(key, signal),
+        this.requests.head(key, signal),
         store.list({ prefix: `${key}/`, maxKeys: 1 }, signal ? { signal } : {}),
       ]);
       if (parent.changes.changedSince(name, place)) return parent.children.get(name);
@@ -376,7 +246,7 @@ export class Namespace {
   ): Promise<Inode | undefined> {
     const place = parent.changes.watch();
     try {
-      const metadata = await this.#head(object.key, signal);
+      const metadata = await this.requests.head(object.key, signal);
       if (parent.changes.changedSince(name, place)) return parent.children.get(name);
       if (!metadata) return this.#missing(parent, name);
       return this.#place(parent, name, this.#factsOf(object.key, metadata, metadata.checkedAt));
@@ -387,39 +257,6 @@ export class Namespace {
     } finally {
       parent.changes.unwatch();
     }
-  }
-
-  readonly #heads = new Map<string, Promise<IndexedMetadata | undefined>>();
-
-  /** HEAD, one at a time per key. Undefined: no such object. */
-  #head(key: string, signal?: AbortSignal): Promise<IndexedMetadata | undefined> {
-    let head = this.#heads.get(key);
-    if (!head) {
-      const { store, clock } = this.#environment;
-      const at = clock.monotonic();
-      // Shared by all who ask meanwhile: one caller's interrupt ends its own waiting only.
-      head = store.head(key).then(
-        info => this.index.record(info, at),
-        error => {
-          if (!isStoreError(error, 'not-found')) throw error;
-          this.index.delete(key);
-          return undefined;
-        },
-      );
-      this.#shareHead(key, head);
-    }
-    return signal ? interruptible(head, signal) : head;
-  }
-
-  #shareHead(key: string, head: Promise<IndexedMetadata | undefined>): void {
-    this.#heads.set(key, head);
-    const done = (): void => void this.#heads.delete(key);
-    head.then(done, done);
-  }
-
-  /** HEADs ahead of somebody who asks for one name after another; errors show when the name is asked for. */
-  headAhead(key: string): void {
-    if (!this.#heads.has(key)) this.#head(key).catch(() => {});
   }
 
   #listedFacts(object: ListedObject, at: number): Facts {
@@ -545,7 +382,7 @@ export class Namespace {
   /** Mode, owner and times of a directory stand in its marker, if it has one. */
   async #describeDirectory(directory: DirectoryInode, at: number, signal?: AbortSignal): Promise<Inode | undefined> {
     const key = directory.markerKey ?? directory.key;
-    const metadata = await this.#head(key, signal).catch(error => {
+    const metadata = await this.requests.head(key, signal).catch(error => {
       if (isStoreError(error, 'forbidden', 'invalid')) return undefined;
       throw error;
     });
@@ -603,16 +440,18 @@ export class Namespace {
       const key = `${parent.key}${listed.name}/`;
       const known = this.index.get(key);
       return (
-        this.#heads.has(key) || this.#listedAhead.has(key) || (known !== undefined && this.#isRecent(known.checkedAt))
+        this.requests.isPending(key) ||
+        this.#listedAhead.has(key) ||
+        (known !== undefined && this.#isRecent(known.checkedAt))
       );
     }
-    return this.#heads.has(listed.object!.key) || this.#described(listed.object!, 0) !== undefined;
+    return this.requests.isPending(listed.object!.key) || this.#described(listed.object!, 0) !== undefined;
   }
 
   /** GETs the first bytes of a file that will probably be opened next; its headers tell what a HEAD would. */
   fetchAhead(object: ListedObject, bytes: number): 'known' | 'no memory' | Promise<StoredContent | undefined> {
     const { blocks, clock } = this.#environment;
-    if (this.#heads.has(object.key)) return 'known';
+    if (this.requests.isPending(object.key)) return 'known';
     const content = blocks.contentOf(object);
     if (blocks.expects(content, 0)) return 'known';
     const at = clock.monotonic();
@@ -623,7 +462,7 @@ export class Namespace {
       found = result.content;
       return this.index.record(result.info, at);
     });
-    this.#shareHead(object.key, head);
+    this.requests.share(object.key, head);
     return head.then(() => found);
   }
 
@@ -645,10 +484,10 @@ export class Namespace {
       // Looked up meanwhile, or changed: whoever has it asks for itself.
       if (page.next !== undefined || epoch !== this.#epoch || parent.children.has(name)) return undefined;
       addPage(listing, parsed);
-      this.warnUnshowable(parsed.unshowable);
+      this.unshowable.met(parsed.unshowable);
       listing.complete = true;
       const { marker } = parsed;
-      if (marker && options.stat === 'exact' && !this.#described(marker, listing.at)) this.headAhead(marker.key);
+      if (marker && options.stat === 'exact' && !this.#described(marker, listing.at)) this.requests.ahead(marker.key);
       this.#listedAhead.set(key, { listing, marker: parsed.marker });
       clock.after(options.ttl, () => {
         if (this.#listedAhead.get(key)?.listing === listing) this.#listedAhead.delete(key);
@@ -742,7 +581,7 @@ export class Namespace {
   takePage(directory: DirectoryInode, listing: Listing, page: ParsedPage, first: boolean): void {
     addPage(listing, page);
     listing.last = page.last;
-    this.warnUnshowable(page.unshowable);
+    this.unshowable.met(page.unshowable);
     if (first) this.#learnMarker(directory, page.marker, listing.at);
   }
 
@@ -759,17 +598,6 @@ export class Namespace {
     }
   }
 
-  warnUnshowable(keys: readonly string[]): void {
-    for (const key of keys) {
-      if (this.#warned.size > MAX_WARNINGS || this.#warned.has(key)) continue;
-      this.#warned.add(key);
-      const { log } = this.#environment.telemetry;
-      if (this.#warned.size > MAX_WARNINGS)
-        log.warn({}, 'more keys that no filesystem can show; no more is said of them');
-      else log.warn({ key }, 'a key that no filesystem can show is left out of listings; rename it with an S3 tool');
-    }
-  }
-
   /** Facts from the headers of an open's own GET or HEAD. `undefined`: nothing changed for whoever has it open. */
   refreshed(inode: FileInode, metadata: IndexedMetadata): 'same' | 'updated' | 'replaced' {
     const { parent, name, stored } = inode;
@@ -782,21 +610,4 @@ export class Namespace {
     const placed = this.#place(parent, name, facts);
     return placed === inode ? 'updated' : 'replaced';
   }
-}
-
-function placeOf(parent: DirectoryInode, name: string, isDirectory: boolean): NumberedPlace {
-  return { parent: parent.ino, name: isDirectory ? `${name}/` : name };
-}
-
-/** `promise`, or EINTR when the kernel interrupts the request; the work goes on for the others. */
-export function interruptible<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise<T>((resolve, reject) => {
-    const abort = (): void => reject(new FsError('EINTR', 'interrupted'));
-    if (signal.aborted) {
-      abort();
-      return;
-    }
-    signal.addEventListener('abort', abort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
-  });
 }

@@ -210,7 +210,7 @@ export class Walks {
 
   #headAhead(directory: DirectoryInode, listed: ListedName): boolean {
     if (this.#environment.options.stat === 'list' || this.#namespace.isKnown(directory, listed)) return true;
-    this.#namespace.headAhead(directory.key + listed.name + (listed.directory ? '/' : ''));
+    this.#namespace.requests.ahead(directory.key + listed.name + (listed.directory ? '/' : ''));
     return true;
   }
 

@@ -1,0 +1,62 @@
+/** HEADs: at most one at a time per key, shared by all who ask, and what they tell kept in the index. */
+import { FsError, isStoreError } from '../errors.ts';
+import type { Environment } from './environment.ts';
+import { type IndexedMetadata, MetadataIndex } from './metadata-index.ts';
+
+export class MetadataRequests {
+  readonly index = new MetadataIndex();
+  readonly #environment: Environment;
+  readonly #pending = new Map<string, Promise<IndexedMetadata | undefined>>();
+
+  constructor(environment: Environment) {
+    this.#environment = environment;
+  }
+
+  isPending(key: string): boolean {
+    return this.#pending.has(key);
+  }
+
+  /** Undefined: no such object. A caller's interrupt ends its own waiting only. */
+  head(key: string, signal?: AbortSignal): Promise<IndexedMetadata | undefined> {
+    let head = this.#pending.get(key);
+    if (!head) {
+      const { store, clock } = this.#environment;
+      const at = clock.monotonic();
+      head = store.head(key).then(
+        info => this.index.record(info, at),
+        error => {
+          if (!isStoreError(error, 'not-found')) throw error;
+          this.index.delete(key);
+          return undefined;
+        },
+      );
+      this.share(key, head);
+    }
+    return signal ? interruptible(head, signal) : head;
+  }
+
+  /** Another request that will tell what a HEAD of this key would. */
+  share(key: string, answer: Promise<IndexedMetadata | undefined>): void {
+    this.#pending.set(key, answer);
+    const done = (): void => void this.#pending.delete(key);
+    answer.then(done, done);
+  }
+
+  /** Ahead of somebody who asks for one name after another; errors show when the name is asked for. */
+  ahead(key: string): void {
+    if (!this.isPending(key)) this.head(key).catch(() => {});
+  }
+}
+
+/** `promise`, or EINTR when the kernel interrupts the request; the work goes on for the others. */
+export function interruptible<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const abort = (): void => reject(new FsError('EINTR', 'interrupted'));
+    if (signal.aborted) {
+      abort();
+      return;
+    }
+    signal.addEventListener('abort', abort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+  });
+}
