@@ -126,6 +126,7 @@ export class Renamer {
     const { store, blocks, clock } = this.#environment;
     const stored = source.stored!;
     const oldKey = stored.version.key;
+    const oldParent = source.parent;
     const newKey = newParent.key + newName;
     const at = clock.monotonic();
     const description = await this.#saver.describeCopy(source);
@@ -147,7 +148,13 @@ export class Renamer {
     if (source instanceof FileInode) source.content?.renamed();
     if (source.description) this.#namespace.index.wrote(newKey, written.etag, stored.size, source.description, at);
     this.#namespace.saved(source);
-    await store.delete(oldKey);
+    try {
+      await store.delete(oldKey);
+    } catch (error) {
+      // S3 has both now: the old name must show, or nobody here would know what to delete.
+      if (oldParent) oldParent.listing = undefined;
+      throw error;
+    }
   }
 
   /** A copy was told this: metadata that waited has gone along. */

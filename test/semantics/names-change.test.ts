@@ -83,6 +83,7 @@ t.test('V1 copied, then deleted', async t => {
   store.failNext('DeleteObject', 'unavailable');
   t.equal(await errnoOf(kernel.rename('/a', '/b')), 'EIO');
   t.same(store.keys(), ['a', 'b'], 'both, not none');
+  t.same(await kernel.names('/'), ['a', 'b'], 'and both are shown');
   t.same(
     store.calls.map(({ operation }) => operation).filter(name => name !== 'ListObjectsV2' && name !== 'HeadObject'),
     ['CopyObject', 'DeleteObject'],
