@@ -31,6 +31,8 @@ export interface MountTestOptions {
   readonly prefix?: string;
   /** An S3 server that runs already; default: an embedded one of its own. */
   readonly access?: S3Access;
+  /** The mount is told neither where the server is nor its region: it has to find out. */
+  readonly findsServer?: boolean;
   /** Arguments of the embedded server. */
   readonly serverArgs?: readonly string[];
   /** As another client, before the mount. */
@@ -101,7 +103,8 @@ export class RealMount {
   get command(): readonly string[] {
     const { access } = this;
     const { options = '', bucket = BUCKET, prefix } = this.#options;
-    const common = `url=${access.url},use_path_request_style,region=${access.region},state_dir=${join(this.directory, 'state')}`;
+    const server = `url=${access.url},use_path_request_style,region=${access.region}`;
+    const common = `${this.#options.findsServer ? '' : `${server},`}state_dir=${join(this.directory, 'state')}`;
     return [
       prefix === undefined ? bucket : `${bucket}:/${prefix}`,
       this.dir,
