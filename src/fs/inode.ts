@@ -133,7 +133,6 @@ export class DirectoryInode extends BaseInode {
   large = false;
   /** The object that marks this directory, by its full key; undefined: none known. */
   markerKey: string | undefined;
-  markerEtag: string | undefined;
   /** Whether it is known that there is no marker. */
   unmarked = false;
   markerDescription: ObjectDescription | undefined;

@@ -18,8 +18,7 @@ import { addPage, type ListedName, Listing, type ParsedPage, parsePage } from '.
 import type { IndexedMetadata, MetadataIndex } from './metadata-index.ts';
 import { interruptible, MetadataRequests } from './metadata-requests.ts';
 import { S_IFDIR, S_IFREG, S_ISVTX, typeOf } from './modes.ts';
-import type { FullPosix } from './posix.ts';
-import { MAX_LINK } from './posix.ts';
+import { compareTimes, type FullPosix, MAX_LINK } from './posix.ts';
 import { UnshowableKeys } from './unshowable-keys.ts';
 
 /** What is known of an object, however it was learned. */
@@ -397,7 +396,6 @@ export class Namespace extends InodeTree {
       return;
     }
     directory.markerKey = undefined;
-    directory.markerEtag = undefined;
     directory.unmarked = true;
     directory.exact = true;
     directory.checkedAt = Math.max(directory.checkedAt, at);
@@ -408,11 +406,14 @@ export class Namespace extends InodeTree {
     directory.unmarked = false;
     directory.checkedAt = Math.max(directory.checkedAt, checkedAt);
     if (!metadata) return;
-    directory.markerEtag = metadata.etag;
     directory.markerDescription = metadata.description;
     directory.exact = true;
     const lastModified = metadata.lastModified ?? this.#environment.clock.now();
-    directory.posix = describedPosix(this.#environment.options, metadata.description, 0, lastModified, true);
+    const posix = describedPosix(this.#environment.options, metadata.description, 0, lastModified, true);
+    // What this mount made or removed in it counts too: the marker was not written for that.
+    const { mtime, ctime } = directory.posix;
+    const isTouched = directory.changes.any && compareTimes(mtime, posix.mtime) > 0;
+    directory.posix = isTouched ? { ...posix, mtime, ctime } : posix;
   }
 
   // --- ahead of walkers -----------------------------------------------------------------------------------------------

@@ -410,7 +410,6 @@ export class Saver {
   /** A directory's marker was written. */
   marked(directory: DirectoryInode, key: string, etag: string, description: ObjectDescription, at: number): void {
     directory.markerKey = key;
-    directory.markerEtag = etag;
     directory.markerDescription = description;
     directory.unmarked = false;
     directory.localOnly = false;

@@ -317,3 +317,19 @@ t.test('after ESTALE the next try meets what is there now, also while the listin
   await rejectsWith(t, kernel.read(open, 0, 3), 'ESTALE');
   t.equal(String(await kernel.readFile('/g')), 'five!');
 });
+
+t.test('a directory keeps the time of what was made in it, while the kernel holds it', async t => {
+  const { kernel, clock } = makeFileSystem();
+  await kernel.mkdir('/d');
+  const made = (await kernel.stat('/d')).mtime;
+  await kernel.writeFile('/d/f', 'x');
+  const open = await kernel.open('/d/f', 0);
+  await clock.advance(5000);
+  await kernel.writeFile('/d/g', 'x');
+  const { mtime } = await kernel.stat('/d');
+  t.equal(mtime.sec, made.sec + 5);
+  await clock.advance(30_000);
+  t.same(await kernel.names('/d'), ['f', 'g']);
+  t.same((await kernel.stat('/d')).mtime, mtime);
+  await kernel.close(open);
+});
