@@ -78,9 +78,15 @@ export class DirectoryReader {
     return { name, ino: inode.ino, type: direntType(S_IFDIR), cookie: place + 1 };
   }
 
+  /** The inode of an entry, if it is still what is listed: by another client a file may have become a link. */
+  #known(listed: ListedName): Inode | undefined {
+    const child = this.directory.children.get(listed.name);
+    return child && (this.#namespace.isPresent(child) || isListedVersion(child, listed)) ? child : undefined;
+  }
+
   #entry(listed: ListedName, cookie: number, plus: boolean, at: number): DirectoryEntry {
     const { directory } = this;
-    const inode = plus ? this.#namespace.peek(directory, listed, at) : directory.children.get(listed.name);
+    const inode = plus ? this.#namespace.peek(directory, listed, at) : this.#known(listed);
     if (inode) {
       const base = { name: listed.name, ino: inode.ino, type: direntType(typeBits(inode)), cookie };
       return plus ? { ...base, entry: entryOf(this.#environment, this.#namespace, inode) } : base;
@@ -90,6 +96,11 @@ export class DirectoryReader {
     const isKnownFile = this.#environment.options.stat === 'list' || (listed.object?.size ?? 0) > MAX_LINK;
     return { name: listed.name, ino, type: isKnownFile ? direntType(S_IFREG) : 0, cookie };
   }
+}
+
+function isListedVersion(child: Inode, listed: ListedName): boolean {
+  if (child instanceof DirectoryInode) return listed.directory;
+  return !listed.directory && child.stored !== undefined && child.stored.version.etag === listed.object?.etag;
 }
 
 /** What the kernel gets of an inode. The caller counts the lookup when the kernel takes it. */

@@ -217,7 +217,11 @@ export function actionOf(world: World, command: Command): Action | undefined {
 function fileAction(world: World, command: Extract<Command, { file: number }>): Action | undefined {
   const needsWrite = ['write', 'ftruncate', 'fallocate', 'copyRange'].includes(command.do);
   const id = handleOf(world, command.file, needsWrite ? mayWrite : command.do === 'read' ? mayRead : undefined);
-  if (id === undefined) return undefined;
+  const action = id === undefined ? undefined : actionOn(world, command, id);
+  return action && { files: [id!], ...action };
+}
+
+function actionOn(world: World, command: Extract<Command, { file: number }>, id: number): Action | undefined {
   const file = world.files.get(id)!;
   const { kernel } = world;
   const { bytes } = world.model.handle(id).file;
@@ -284,6 +288,7 @@ function fileAction(world: World, command: Extract<Command, { file: number }>): 
       if (isOverlapping || target + command.length > MAX_FILE) return undefined;
       const sourceFile = world.files.get(from)!;
       return {
+        files: [from, id],
         label: `${label} from #${from} ${offset} to ${target}`,
         expect: model => model.copyRange(model.handle(from), model.handle(id), offset, target, command.length, now),
         run: () => kernel.copyRange(sourceFile, file, offset, target, command.length),

@@ -6,6 +6,7 @@
  * Unlike `FakeKernel`, which asks the filesystem for everything, this one keeps what it was told. `remembers: false` makes
  * it forget each name after each call, which is what memory pressure does.
  */
+import { Mutex } from '../../src/concurrency.ts';
 import { FsError, toFsError } from '../../src/errors.ts';
 import { O_APPEND, O_EXCL, O_TRUNC, S_IFDIR, typeOf } from '../../src/fs/modes.ts';
 import type {
@@ -19,11 +20,16 @@ import type {
 } from '../../src/fuse/ops.ts';
 import { RENAME_EXCHANGE, RENAME_NOREPLACE } from '../../src/fuse/ops.ts';
 import { O_CREAT } from './reference.ts';
+import { SharedLock } from './shared-lock.ts';
 
 const PAGE = 4096;
 
 interface KernelInode {
   readonly nodeid: number;
+  /** i_rwsem: of a directory around changes of its names, of a file around changes of its bytes and attributes. */
+  readonly lock: SharedLock;
+  /** Removed: nothing can be made in it any more. */
+  isDead: boolean;
   /** Given back when nobody uses it any more. */
   lookups: number;
   /** Dentries and open files. */
@@ -42,7 +48,10 @@ interface Dentry {
   expires: number;
   readonly children: Map<string, Dentry>;
   attributes: Attributes | undefined;
+  isDropped: boolean;
 }
+
+type Positive = Dentry & { readonly inode: KernelInode };
 
 export interface OpenFile {
   readonly inode: KernelInode;
@@ -62,11 +71,18 @@ export class ModelKernel implements KernelNotifier {
   readonly #inodes = new Map<number, KernelInode>();
   readonly #root: Dentry;
   readonly #context: RequestContext;
+  /** s_vfs_rename_mutex: one rename between directories at a time. */
+  readonly #renames = new Mutex();
+  /** System calls under way: what they hold is not forgotten. */
+  #calls = 0;
+  readonly #unused = new Set<KernelInode>();
+  #forgetLater = false;
 
   constructor(ops: FileSystemOps, identity: { uid: number; gid: number }, options: KernelOptions) {
     this.#ops = ops;
     this.#options = options;
-    const inode = { nodeid: 1, lookups: 0, users: 1, type: S_IFDIR, size: 0, pages: new Map() };
+    const inode = newInode(1, S_IFDIR, 0);
+    inode.users = 1;
     this.#inodes.set(1, inode);
     this.#root = {
       name: '',
@@ -75,6 +91,7 @@ export class ModelKernel implements KernelNotifier {
       expires: Number.POSITIVE_INFINITY,
       children: new Map(),
       attributes: undefined,
+      isDropped: false,
     };
     // pid 0: another pid namespace, so that each flush saves.
     this.#context = { ...identity, pid: 0, signal: new AbortController().signal };
@@ -95,8 +112,7 @@ export class ModelKernel implements KernelNotifier {
   #inode(entry: Entry): KernelInode {
     let inode = this.#inodes.get(entry.nodeid);
     if (!inode) {
-      const type = typeOf(entry.attributes.mode);
-      inode = { nodeid: entry.nodeid, lookups: 0, users: 0, type, size: entry.attributes.size, pages: new Map() };
+      inode = newInode(entry.nodeid, typeOf(entry.attributes.mode), entry.attributes.size);
       this.#inodes.set(entry.nodeid, inode);
     }
     inode.lookups++;
@@ -114,9 +130,29 @@ export class ModelKernel implements KernelNotifier {
   }
 
   #unuse(inode: KernelInode): void {
-    if (--inode.users > 0 || inode.nodeid === 1) return;
+    inode.users--;
+    this.#letGo(inode);
+  }
+
+  #letGo(inode: KernelInode): void {
+    if (inode.users > 0 || inode.nodeid === 1) return;
+    if (this.#calls > 0) {
+      this.#unused.add(inode);
+      return;
+    }
     this.#inodes.delete(inode.nodeid);
     this.#ops.forget(inode.nodeid, inode.lookups);
+  }
+
+  #began(): void {
+    this.#calls++;
+  }
+
+  #ended(): void {
+    if (--this.#calls > 0) return;
+    if (this.#forgetLater || !this.#options.remembers) this.forgetNames();
+    for (const inode of this.#unused) this.#letGo(inode);
+    this.#unused.clear();
   }
 
   #attach(parent: Dentry, name: string, inode: KernelInode | undefined, ttl: number, attributes?: Attributes): Dentry {
@@ -126,28 +162,31 @@ export class ModelKernel implements KernelNotifier {
       before.attributes = attributes;
       return before;
     }
+    const expires = this.#options.now() + ttl;
+    const { isDropped } = parent;
+    const dentry = { name, parent, inode, expires, children: new Map(), attributes, isDropped };
+    if (isDropped) {
+      if (inode) this.#letGo(inode);
+      return dentry;
+    }
     if (inode) this.#use(inode);
     if (before) this.#drop(before);
-    const dentry = {
-      name,
-      parent,
-      inode,
-      expires: this.#options.now() + ttl,
-      children: new Map(),
-      attributes,
-    };
     parent.children.set(name, dentry);
     return dentry;
   }
 
   #drop(dentry: Dentry): void {
+    if (dentry.isDropped) return;
+    dentry.isDropped = true;
     this.#take(dentry);
     for (const child of [...dentry.children.values()]) this.#drop(child);
     if (dentry.inode) this.#unuse(dentry.inode);
   }
 
-  /** All names are forgotten; open files stay. */
+  /** All names are forgotten, as soon as no call uses them; open files stay. */
   forgetNames(): void {
+    this.#forgetLater = this.#calls > 0;
+    if (this.#forgetLater) return;
     for (const child of [...this.#root.children.values()]) this.#drop(child);
   }
 
@@ -157,6 +196,10 @@ export class ModelKernel implements KernelNotifier {
       known.attributes = undefined;
       return known;
     }
+    return parent.inode!.lock.shared(() => this.#ask(parent, name));
+  }
+
+  async #ask(parent: Dentry, name: string): Promise<Dentry> {
     const reply = await this.#ops.lookup(parent.inode!.nodeid, name, this.#ctx);
     if (reply.nodeid === 0) return this.#attach(parent, name, undefined, reply.entryTtl);
     const entry = reply as Entry;
@@ -173,33 +216,45 @@ export class ModelKernel implements KernelNotifier {
     return dentry;
   }
 
-  async #existing(path: string, anew: boolean): Promise<Dentry & { readonly inode: KernelInode }> {
+  async #existing(path: string, anew: boolean): Promise<Positive> {
     const dentry = await this.#walk(namesOf(path), anew);
     if (!dentry.inode) throw new FsError('ENOENT');
-    return dentry as Dentry & { readonly inode: KernelInode };
+    return dentry as Positive;
   }
 
-  async #parent(
-    path: string,
-    anew: boolean,
-  ): Promise<[parent: Dentry & { readonly inode: KernelInode }, name: string]> {
+  async #parent(path: string, anew: boolean): Promise<[parent: Positive, name: string]> {
     const names = namesOf(path);
     const parent = await this.#walk(names.slice(0, -1), anew);
     if (!parent.inode) throw new FsError('ENOENT');
     if (parent.inode.type !== S_IFDIR) throw new FsError('ENOTDIR');
-    return [parent as Dentry & { readonly inode: KernelInode }, names.at(-1)!];
+    return [parent as Positive, names.at(-1)!];
   }
 
   /** One system call on paths: ESTALE is tried once more with all names asked anew. */
   async #call<T>(work: (anew: boolean) => Promise<T>): Promise<T> {
+    this.#began();
     try {
       return await work(false);
     } catch (error) {
       if (toFsError(error)?.code !== 'ESTALE') throw error;
       return await work(true);
     } finally {
-      if (!this.#options.remembers) this.forgetNames();
+      this.#ended();
     }
+  }
+
+  /** Looks `name` up with its directory locked against changes by others, and works on it so. */
+  #inDirectory<T>(parent: Positive, name: string, anew: boolean, work: (dentry: Dentry) => Promise<T>): Promise<T> {
+    return parent.inode.lock.exclusive(async () => {
+      if (parent.inode.isDead) throw new FsError('ENOENT');
+      return work(await this.#lookupLocked(parent, name, anew));
+    });
+  }
+
+  async #lookupLocked(parent: Dentry, name: string, anew: boolean): Promise<Dentry> {
+    const known = parent.children.get(name);
+    const isValid = known !== undefined && !anew && this.#options.now() < known.expires;
+    return isValid ? known : this.#ask(parent, name);
   }
 
   stat(path: string): Promise<Attributes> {
@@ -234,9 +289,10 @@ export class ModelKernel implements KernelNotifier {
   #make(path: string, make: (parent: number, name: string) => Entry | Promise<Entry>): Promise<void> {
     return this.#call(async anew => {
       const [parent, name] = await this.#parent(path, anew);
-      const there = await this.#lookup(parent, name, anew);
-      if (there.inode) throw new FsError('EEXIST');
-      this.#made(parent, name, await make(parent.inode.nodeid, name));
+      await this.#inDirectory(parent, name, anew, async there => {
+        if (there.inode) throw new FsError('EEXIST');
+        this.#made(parent, name, await make(parent.inode.nodeid, name));
+      });
     });
   }
 
@@ -244,10 +300,14 @@ export class ModelKernel implements KernelNotifier {
     return this.#call(async anew => {
       const source = await this.#existing(from, anew);
       const [parent, name] = await this.#parent(to, anew);
-      const there = await this.#lookup(parent, name, anew);
-      if (there.inode) throw new FsError('EEXIST');
-      if (source.inode.type === S_IFDIR) throw new FsError('EPERM');
-      this.#made(parent, name, await this.#ops.link(source.inode.nodeid, parent.inode.nodeid, name, this.#ctx));
+      await this.#inDirectory(parent, name, anew, async there => {
+        if (there.inode) throw new FsError('EEXIST');
+        const { inode } = source;
+        if (inode.type === S_IFDIR) throw new FsError('EPERM');
+        await inode.lock.exclusive(async () => {
+          this.#made(parent, name, await this.#ops.link(inode.nodeid, parent.inode.nodeid, name, this.#ctx));
+        });
+      });
     });
   }
 
@@ -261,22 +321,29 @@ export class ModelKernel implements KernelNotifier {
   unlink(path: string): Promise<void> {
     return this.#call(async anew => {
       const [parent, name] = await this.#parent(path, anew);
-      const dentry = await this.#lookup(parent, name, anew);
-      if (!dentry.inode) throw new FsError('ENOENT');
-      if (dentry.inode.type === S_IFDIR) throw new FsError('EISDIR');
-      await this.#ops.unlink(parent.inode.nodeid, name, this.#ctx);
-      this.#drop(dentry);
+      await this.#inDirectory(parent, name, anew, async dentry => {
+        const { inode } = dentry;
+        if (!inode) throw new FsError('ENOENT');
+        if (inode.type === S_IFDIR) throw new FsError('EISDIR');
+        await inode.lock.exclusive(async () => this.#ops.unlink(parent.inode.nodeid, name, this.#ctx));
+        this.#drop(dentry);
+      });
     });
   }
 
   rmdir(path: string): Promise<void> {
     return this.#call(async anew => {
       const [parent, name] = await this.#parent(path, anew);
-      const dentry = await this.#lookup(parent, name, anew);
-      if (!dentry.inode) throw new FsError('ENOENT');
-      if (dentry.inode.type !== S_IFDIR) throw new FsError('ENOTDIR');
-      await this.#ops.rmdir(parent.inode.nodeid, name, this.#ctx);
-      this.#drop(dentry);
+      await this.#inDirectory(parent, name, anew, async dentry => {
+        const { inode } = dentry;
+        if (!inode) throw new FsError('ENOENT');
+        if (inode.type !== S_IFDIR) throw new FsError('ENOTDIR');
+        await inode.lock.exclusive(async () => {
+          await this.#ops.rmdir(parent.inode.nodeid, name, this.#ctx);
+          inode.isDead = true;
+        });
+        this.#drop(dentry);
+      });
     });
   }
 
@@ -284,27 +351,57 @@ export class ModelKernel implements KernelNotifier {
     return this.#call(async anew => {
       const [oldParent, oldName] = await this.#parent(from, anew);
       const [newParent, newName] = await this.#parent(to, anew);
-      const source = await this.#lookup(oldParent, oldName, anew);
-      if (!source.inode) throw new FsError('ENOENT');
-      const target = await this.#lookup(newParent, newName, anew);
-      if (target.inode && flags & RENAME_NOREPLACE) throw new FsError('EEXIST');
-      if (!target.inode && flags & RENAME_EXCHANGE) throw new FsError('ENOENT');
-      if (isAncestor(source, newParent)) throw new FsError('EINVAL');
-      if (isAncestor(target, oldParent)) throw new FsError(flags & RENAME_EXCHANGE ? 'EINVAL' : 'ENOTEMPTY');
-      if (source.inode === target.inode) return;
-      if (target.inode && !(flags & RENAME_EXCHANGE)) {
-        if (source.inode.type === S_IFDIR && target.inode.type !== S_IFDIR) throw new FsError('ENOTDIR');
-        if (source.inode.type !== S_IFDIR && target.inode.type === S_IFDIR) throw new FsError('EISDIR');
-      }
-      await this.#ops.rename(oldParent.inode.nodeid, oldName, newParent.inode.nodeid, newName, flags, this.#ctx);
-      this.#take(source);
-      if (!(flags & RENAME_EXCHANGE)) this.#drop(target);
-      else {
-        this.#take(target);
-        this.#put(target, oldParent, oldName);
-      }
-      this.#put(source, newParent, newName);
+      const work = async (): Promise<void> => {
+        for (const { inode } of [oldParent, newParent]) if (inode.isDead) throw new FsError('ENOENT');
+        const source = await this.#lookupLocked(oldParent, oldName, anew);
+        await this.#renameTo(oldParent, source, newParent, newName, anew, flags);
+      };
+      if (oldParent.inode === newParent.inode) return oldParent.inode.lock.exclusive(work);
+      return this.#renames.run(() => {
+        // The one above first, else by number, so that two never wait for each other.
+        const isSwapped = isAncestor(newParent, oldParent)
+          ? true
+          : !isAncestor(oldParent, newParent) && newParent.inode.nodeid < oldParent.inode.nodeid;
+        const [first, second] = isSwapped ? [newParent, oldParent] : [oldParent, newParent];
+        return first.inode.lock.exclusive(() => second.inode.lock.exclusive(work));
+      });
     });
+  }
+
+  /** With the directories locked. */
+  async #renameTo(
+    oldParent: Positive,
+    source: Dentry,
+    newParent: Positive,
+    newName: string,
+    anew: boolean,
+    flags: number,
+  ): Promise<void> {
+    if (!source.inode) throw new FsError('ENOENT');
+    const target = await this.#lookupLocked(newParent, newName, anew);
+    if (target.inode && flags & RENAME_NOREPLACE) throw new FsError('EEXIST');
+    if (!target.inode && flags & RENAME_EXCHANGE) throw new FsError('ENOENT');
+    if (isAncestor(source, newParent)) throw new FsError('EINVAL');
+    if (isAncestor(target, oldParent)) throw new FsError(flags & RENAME_EXCHANGE ? 'EINVAL' : 'ENOTEMPTY');
+    if (source.inode === target.inode) return;
+    if (target.inode && !(flags & RENAME_EXCHANGE)) {
+      if (source.inode.type === S_IFDIR && target.inode.type !== S_IFDIR) throw new FsError('ENOTDIR');
+      if (source.inode.type !== S_IFDIR && target.inode.type === S_IFDIR) throw new FsError('EISDIR');
+    }
+    const oldName = source.name;
+    const inodes = [source.inode, ...(target.inode ? [target.inode] : [])].filter(({ type }) => type !== S_IFDIR);
+    await locked(inodes, async () => {
+      await this.#ops.rename(oldParent.inode.nodeid, oldName, newParent.inode.nodeid, newName, flags, this.#ctx);
+    });
+    this.#take(source);
+    if (flags & RENAME_EXCHANGE) {
+      this.#take(target);
+      this.#put(target, oldParent, oldName);
+    } else {
+      if (target.inode?.type === S_IFDIR) target.inode.isDead = true;
+      this.#drop(target);
+    }
+    this.#put(source, newParent, newName);
   }
 
   #take(dentry: Dentry): void {
@@ -324,7 +421,7 @@ export class ModelKernel implements KernelNotifier {
     return this.#call(async anew => {
       const { inode } = await this.#existing(path, anew);
       if (change.size !== undefined && inode.type === S_IFDIR) throw new FsError('EISDIR');
-      await this.#setattr(inode, change);
+      await inode.lock.exclusive(() => this.#setattr(inode, change));
     });
   }
 
@@ -336,14 +433,16 @@ export class ModelKernel implements KernelNotifier {
   setxattr(path: string, name: string, value: string, flags: number): Promise<void> {
     return this.#call(async anew => {
       const { inode } = await this.#existing(path, anew);
-      await this.#ops.setxattr(inode.nodeid, name, Buffer.from(value), flags, this.#ctx);
+      await inode.lock.exclusive(async () =>
+        this.#ops.setxattr(inode.nodeid, name, Buffer.from(value), flags, this.#ctx),
+      );
     });
   }
 
   removexattr(path: string, name: string): Promise<void> {
     return this.#call(async anew => {
       const { inode } = await this.#existing(path, anew);
-      await this.#ops.removexattr(inode.nodeid, name, this.#ctx);
+      await inode.lock.exclusive(async () => this.#ops.removexattr(inode.nodeid, name, this.#ctx));
     });
   }
 
@@ -363,18 +462,18 @@ export class ModelKernel implements KernelNotifier {
   open(path: string, flags: number, mode: number): Promise<OpenFile> {
     return this.#call(async anew => {
       const [parent, name] = await this.#parent(path, anew);
-      const dentry = await this.#lookup(parent, name, anew);
-      if (!dentry.inode) {
-        if (!(flags & O_CREAT)) throw new FsError('ENOENT');
-        const clean = flags & ~(O_CREAT | O_TRUNC);
-        const made = await this.#ops.create(parent.inode.nodeid, name, 0o100000 | mode, clean, this.#ctx);
-        this.#made(parent, name, made.entry);
-        const inode = this.#inodes.get(made.entry.nodeid)!;
-        this.#use(inode);
-        return { inode, fh: made.open.fh, flags };
-      }
-      if (flags & O_CREAT && flags & O_EXCL) throw new FsError('EEXIST');
+      let dentry: Dentry;
+      if (flags & O_CREAT) {
+        const made = await this.#inDirectory(parent, name, anew, async there => {
+          if (there.inode) return { there };
+          return { file: await this.#create(parent, name, flags, mode) };
+        });
+        if ('file' in made) return made.file;
+        dentry = made.there;
+        if (flags & O_EXCL) throw new FsError('EEXIST');
+      } else dentry = await this.#lookup(parent, name, anew);
       const { inode } = dentry;
+      if (!inode) throw new FsError('ENOENT');
       if (inode.type === S_IFDIR) throw new FsError('EISDIR');
       const reply = await this.#ops.open(inode.nodeid, flags & ~(O_CREAT | O_EXCL), this.#ctx, {
         killSuidgid: (flags & O_TRUNC) !== 0,
@@ -384,6 +483,15 @@ export class ModelKernel implements KernelNotifier {
       this.#use(inode);
       return { inode, fh: reply.fh, flags };
     });
+  }
+
+  async #create(parent: Positive, name: string, flags: number, mode: number): Promise<OpenFile> {
+    const clean = flags & ~(O_CREAT | O_TRUNC);
+    const made = await this.#ops.create(parent.inode.nodeid, name, 0o100000 | mode, clean, this.#ctx);
+    this.#made(parent, name, made.entry);
+    const inode = this.#inodes.get(made.entry.nodeid)!;
+    this.#use(inode);
+    return { inode, fh: made.open.fh, flags };
   }
 
   async fstat({ inode }: OpenFile): Promise<Attributes> {
@@ -421,8 +529,11 @@ export class ModelKernel implements KernelNotifier {
     }
   }
 
-  async write(file: OpenFile, offset: number, data: Uint8Array): Promise<number> {
-    const { inode, fh, flags } = file;
+  write(file: OpenFile, offset: number, data: Uint8Array): Promise<number> {
+    return file.inode.lock.exclusive(() => this.#write(file, offset, data));
+  }
+
+  async #write({ inode, fh, flags }: OpenFile, offset: number, data: Uint8Array): Promise<number> {
     const at = flags & O_APPEND ? (await this.#getattr(inode)).size : offset;
     if (data.length === 0) return 0;
     const options = { killSuidgid: true, fromPageCache: false };
@@ -459,40 +570,44 @@ export class ModelKernel implements KernelNotifier {
   }
 
   async ftruncate({ inode, fh }: OpenFile, size: number): Promise<void> {
-    await this.#setattr(inode, { size, fh, mtime: 'now', killSuidgid: true });
+    await inode.lock.exclusive(() => this.#setattr(inode, { size, fh, mtime: 'now', killSuidgid: true }));
   }
 
   async fallocate({ inode, fh }: OpenFile, mode: number, offset: number, length: number): Promise<void> {
-    await this.#ops.fallocate(inode.nodeid, fh, mode, offset, length, this.#ctx);
-    this.#dropPages(inode, offset, length);
+    await inode.lock.exclusive(async () => {
+      await this.#ops.fallocate(inode.nodeid, fh, mode, offset, length, this.#ctx);
+      this.#dropPages(inode, offset, length);
+    });
   }
 
   async copyRange(from: OpenFile, to: OpenFile, offset: number, target: number, length: number): Promise<number> {
-    const copied = await this.#ops.copyFileRange(
-      { nodeid: from.inode.nodeid, fh: from.fh, offset },
-      { nodeid: to.inode.nodeid, fh: to.fh, offset: target },
-      length,
-      0,
-      this.#ctx,
-    );
-    this.#dropPages(to.inode, target, length);
-    return copied;
+    const source = { nodeid: from.inode.nodeid, fh: from.fh, offset };
+    const into = { nodeid: to.inode.nodeid, fh: to.fh, offset: target };
+    return to.inode.lock.exclusive(async () => {
+      const copied = await this.#ops.copyFileRange(source, into, length, 0, this.#ctx);
+      this.#dropPages(to.inode, target, length);
+      return copied;
+    });
   }
 
-  async lseek({ inode, fh }: OpenFile, offset: number, whence: number): Promise<number> {
-    return this.#ops.lseek(inode.nodeid, fh, offset, whence, this.#ctx);
+  lseek({ inode, fh }: OpenFile, offset: number, whence: number): Promise<number> {
+    return inode.lock.exclusive(async () => this.#ops.lseek(inode.nodeid, fh, offset, whence, this.#ctx));
   }
 
-  async fsync({ inode, fh }: OpenFile): Promise<void> {
-    await this.#ops.fsync(inode.nodeid, fh, false, this.#ctx);
+  fsync({ inode, fh }: OpenFile): Promise<void> {
+    return inode.lock.exclusive(async () => this.#ops.fsync(inode.nodeid, fh, false, this.#ctx));
   }
 
   async close({ inode, fh }: OpenFile): Promise<void> {
+    this.#began();
     try {
+      // Writes under way come first; the flush itself holds no lock.
+      await inode.lock.exclusive(async () => {});
       await this.#ops.flush(inode.nodeid, fh, this.#ctx);
     } finally {
       await this.#ops.release(inode.nodeid, fh, this.#ctx);
       this.#unuse(inode);
+      this.#ended();
     }
   }
 
@@ -525,7 +640,10 @@ export class ModelKernel implements KernelNotifier {
             );
             return true;
           };
-          await this.#ops.readdir(inode.nodeid, fh, cookie, { plus: options.plus, add }, this.#ctx);
+          const from = cookie;
+          await inode.lock.shared(async () =>
+            this.#ops.readdir(inode.nodeid, fh, from, { plus: options.plus, add }, this.#ctx),
+          );
         }
       } finally {
         await this.#ops.releasedir(inode.nodeid, fh, this.#ctx);
@@ -554,6 +672,17 @@ export class ModelKernel implements KernelNotifier {
 /** Attributes that may not be kept are asked for by whoever wants them. */
 function validAttributes(entry: Entry): Attributes | undefined {
   return entry.attributesTtl > 0 ? entry.attributes : undefined;
+}
+
+function newInode(nodeid: number, type: number, size: number): KernelInode {
+  const lock = new SharedLock();
+  return { nodeid, lookups: 0, users: 0, type, size, pages: new Map(), lock, isDead: false };
+}
+
+/** Holds the locks of all `inodes`, taken in order of their numbers. */
+function locked<T>(inodes: readonly KernelInode[], work: () => Promise<T>): Promise<T> {
+  const [first, ...rest] = [...new Set(inodes)].sort((a, b) => a.nodeid - b.nodeid);
+  return first ? first.lock.exclusive(() => locked(rest, work)) : work();
 }
 
 function namesOf(path: string): string[] {

@@ -9,7 +9,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import type { Test } from 'tap';
-import { type Command, command } from './commands.ts';
 import { settings } from './settings.ts';
 import type { Setting } from './world.ts';
 
@@ -18,22 +17,23 @@ const TIMEOUT = 280_000;
 
 export interface PropertyOptions {
   readonly runs: number;
-  readonly maxCommands: number;
-  readonly command?: fc.Arbitrary<Command>;
+  /** Of the list of steps. */
+  readonly maxLength: number;
 }
 
-export async function checkProperty(
+export async function checkProperty<T>(
   t: Test,
-  run: (setting: Setting, commands: readonly Command[]) => Promise<unknown>,
+  run: (setting: Setting, steps: readonly T[]) => Promise<unknown>,
+  step: fc.Arbitrary<T>,
   options: PropertyOptions,
 ): Promise<void> {
   t.setTimeout(TIMEOUT);
   const spool = mkdtempSync(join(tmpdir(), 's3mount-model-'));
   t.teardown(() => rmSync(spool, { recursive: true, force: true }));
   const { MODEL_RUNS, MODEL_SEED, MODEL_PATH } = process.env;
-  const commands = fc.array(options.command ?? command, { maxLength: options.maxCommands, size: 'max' });
+  const steps = fc.array(step, { maxLength: options.maxLength, size: 'max' });
   const details = await fc.check(
-    fc.asyncProperty(settings(spool), commands, async (setting, list) => void (await run(setting, list))),
+    fc.asyncProperty(settings(spool), steps, async (setting, list) => void (await run(setting, list))),
     {
       numRuns: Number(MODEL_RUNS ?? options.runs),
       ...(MODEL_SEED !== undefined && { seed: Number(MODEL_SEED) }),

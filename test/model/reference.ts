@@ -40,6 +40,9 @@ export class Refused extends Error {
   }
 }
 
+/** ns since the epoch; undefined where the clock moves meanwhile. */
+export type Moment = bigint | undefined;
+
 export interface Owner {
   readonly uid: number;
   readonly gid: number;
@@ -54,6 +57,9 @@ export interface Times {
   readonly isExact: boolean;
 }
 
+/** A directory's own times are kept by this mount only: they are compared just after they were set. */
+const ANY_TIME: Times = { possible: [], isExact: true };
+
 let nextId = 1;
 
 abstract class ModelNode {
@@ -65,12 +71,12 @@ abstract class ModelNode {
   xattrs: Map<string, string>;
   mtime: Times;
 
-  constructor(mode: number, owner: Owner, now: bigint) {
+  constructor(mode: number, owner: Owner, now: Moment) {
     this.mode = mode;
     this.uid = owner.uid;
     this.gid = owner.gid;
     this.xattrs = new Map();
-    this.mtime = { possible: [now], isExact: true };
+    this.mtime = now === undefined ? ANY_TIME : { possible: [now], isExact: true };
   }
 }
 
@@ -95,16 +101,13 @@ export class ModelDirectory extends ModelNode {
 /** A symbolic link or a fifo. */
 export class ModelSpecial extends ModelNode {
   readonly target: string | undefined;
-  constructor(mode: number, owner: Owner, now: bigint, target: string | undefined) {
+  constructor(mode: number, owner: Owner, now: Moment, target: string | undefined) {
     super(mode, owner, now);
     this.target = target;
   }
 }
 
 export type ModelEntry = ModelFile | ModelDirectory | ModelSpecial;
-
-/** A directory's own times are kept by this mount only: they are compared just after they were set. */
-const ANY_TIME: Times = { possible: [], isExact: true };
 
 export interface ModelHandle {
   readonly file: ModelFile;
@@ -214,20 +217,20 @@ export class ReferenceFileSystem {
 
   // --- names ----------------------------------------------------------------------------------------------------------
 
-  mkdir(path: string, mode: number, now: bigint): void {
+  mkdir(path: string, mode: number, now: Moment): void {
     const { parent, name, entry } = this.#place(path);
     if (entry) throw new Refused('EEXIST');
     const setgid = parent.mode & S_ISGID;
     this.#add(parent, name, new ModelDirectory(S_IFDIR | mode | setgid, this.#ownerIn(parent), now));
   }
 
-  symlink(target: string, path: string, now: bigint): void {
+  symlink(target: string, path: string, now: Moment): void {
     const { parent, name, entry } = this.#place(path);
     if (entry) throw new Refused('EEXIST');
     this.#add(parent, name, new ModelSpecial(S_IFLNK | 0o777, this.#ownerIn(parent), now, target));
   }
 
-  mkfifo(path: string, mode: number, now: bigint): void {
+  mkfifo(path: string, mode: number, now: Moment): void {
     const { parent, name, entry } = this.#place(path);
     if (entry) throw new Refused('EEXIST');
     this.#add(parent, name, new ModelSpecial(S_IFIFO | mode, this.#ownerIn(parent), now, undefined));
@@ -348,7 +351,7 @@ export class ReferenceFileSystem {
 
   // --- files ----------------------------------------------------------------------------------------------------------
 
-  open(id: number, path: string, flags: number, mode: number, now: bigint): void {
+  open(id: number, path: string, flags: number, mode: number, now: Moment): void {
     const { parent, name, entry } = this.#place(path);
     let file = entry;
     if (file && flags & O_CREAT && flags & O_EXCL) throw new Refused('EEXIST');
@@ -380,7 +383,7 @@ export class ReferenceFileSystem {
     return file.bytes.subarray(offset, offset + length);
   }
 
-  write(handle: ModelHandle, offset: number, data: Uint8Array, now: bigint): number {
+  write(handle: ModelHandle, offset: number, data: Uint8Array, now: Moment): number {
     const { file, flags } = handle;
     if (data.length === 0) return 0;
     const at = flags & O_APPEND ? file.bytes.length : offset;
@@ -389,12 +392,12 @@ export class ReferenceFileSystem {
     return data.length;
   }
 
-  ftruncate({ file }: ModelHandle, size: number, now: bigint): void {
+  ftruncate({ file }: ModelHandle, size: number, now: Moment): void {
     resize(file, size);
     changed(file, now);
   }
 
-  truncate(path: string, size: number, now: bigint): void {
+  truncate(path: string, size: number, now: Moment): void {
     const file = this.#file(path);
     // As on Linux: to the same size it moves no time, but setuid goes all the same.
     file.mode = withoutSuidgid(file.mode);
@@ -404,7 +407,7 @@ export class ReferenceFileSystem {
     if (file.writers === 0) file.isUnsaved = false;
   }
 
-  fallocate({ file }: ModelHandle, mode: number, offset: number, length: number, now: bigint): void {
+  fallocate({ file }: ModelHandle, mode: number, offset: number, length: number, now: Moment): void {
     const { bytes } = file;
     const end = offset + length;
     const isZeroing = (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) !== 0 && offset < bytes.length;
@@ -415,7 +418,7 @@ export class ReferenceFileSystem {
     if (isZeroing || grows) changed(file, now);
   }
 
-  copyRange(from: ModelHandle, to: ModelHandle, offset: number, target: number, length: number, now: bigint): number {
+  copyRange(from: ModelHandle, to: ModelHandle, offset: number, target: number, length: number, now: Moment): number {
     const bytes = Buffer.from(from.file.bytes.subarray(offset, offset + length));
     if (bytes.length > 0) {
       put(to.file, target, bytes);
@@ -440,7 +443,7 @@ export class ReferenceFileSystem {
   // --- other clients --------------------------------------------------------------------------------------------------
 
   /** Another client puts an object; directories on its way come into being without a marker. */
-  putForeign(path: string, bytes: Uint8Array, owner: Owner, now: bigint): void {
+  putForeign(path: string, bytes: Uint8Array, owner: Owner, now: Moment): void {
     const names = path.split('/').slice(1);
     let parent = this.root;
     for (const name of names.slice(0, -1)) {
@@ -515,9 +518,11 @@ function marked(entry: ModelEntry): void {
 }
 
 /** A change of content: times, and what somebody unprivileged loses with it. */
-function changed(file: ModelFile, now: bigint): void {
+function changed(file: ModelFile, now: Moment): void {
   file.mode = withoutSuidgid(file.mode);
-  file.mtime = { possible: file.isUnsaved ? [...file.mtime.possible, now] : [now], isExact: false };
+  const before = file.isUnsaved ? file.mtime.possible : [];
+  const isAny = now === undefined || (file.isUnsaved && before.length === 0);
+  file.mtime = isAny ? ANY_TIME : { possible: [...before, now], isExact: false };
   file.isUnsaved = true;
   file.isBare = false;
 }

@@ -1,6 +1,7 @@
 /** Runs commands on both filesystems, and checks what must hold after each and at the end. */
 import { DirectoryInode, FileInode, type Inode, ROOT_NODEID } from '../../src/fs/inode.ts';
 import { HIDDEN_PREFIX } from '../../src/fs/keys.ts';
+import { O_ACCMODE, O_WRONLY } from '../../src/fs/modes.ts';
 import { actionOf, type Command, wrongAttributes, wrongEntries } from './commands.ts';
 import { ModelDirectory, ModelFile, ModelSpecial } from './reference.ts';
 import { type Setting, World } from './world.ts';
@@ -82,7 +83,7 @@ export async function turns(count: number): Promise<void> {
   for (let i = 0; i < count; i++) await new Promise(resolve => setImmediate(resolve));
 }
 
-async function finish(world: World): Promise<void> {
+export async function finish(world: World): Promise<void> {
   await closeAll(world);
   await checkTree(world);
   await unmount(world);
@@ -152,6 +153,9 @@ function checkSaved(world: World): void {
 /** Walks all of it: names, attributes, contents, links, extended attributes. */
 export async function checkTree(world: World): Promise<void> {
   const inos = new Map<bigint, string>();
+  for (const [id, { file }] of world.model.handles) {
+    if (!file.isLinked) await checkNameless(world, id, file);
+  }
   for (const [path, entry] of world.model.paths()) {
     const attributes = await world.kernel.stat(path);
     const wrong = wrongAttributes(world, entry, attributes);
@@ -176,4 +180,14 @@ export async function checkTree(world: World): Promise<void> {
       world.fail(`${path} has xattrs ${JSON.stringify([...xattrs])} instead of ${JSON.stringify([...entry.xattrs])}`);
     }
   }
+}
+
+/** What has lost its name is there as long as it is open. */
+async function checkNameless(world: World, id: number, entry: ModelFile): Promise<void> {
+  const file = world.files.get(id)!;
+  const wrong = wrongAttributes(world, entry, await world.kernel.fstat(file));
+  if (wrong) world.fail(`fstat of #${id}: ${wrong}`);
+  if ((file.flags & O_ACCMODE) === O_WRONLY) return;
+  const bytes = await world.kernel.read(file, 0, entry.bytes.length + 1);
+  if (Buffer.compare(bytes, entry.bytes) !== 0) world.fail(`#${id}, which has no name, has other bytes`);
 }

@@ -7,7 +7,7 @@ import { makeFileSystem, type TestFileSystem } from '../support/filesystem.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { MemoryStore } from '../support/memory-store.ts';
 import { ModelKernel, type OpenFile } from './kernel.ts';
-import { ReferenceFileSystem, Refused } from './reference.ts';
+import { type Moment, ReferenceFileSystem, Refused } from './reference.ts';
 
 export const OWNER = { uid: 1000, gid: 1000 };
 
@@ -30,6 +30,8 @@ export type Outcome = { readonly value: unknown } | { readonly error: ErrnoCode 
 /** One call, made on both sides. */
 export interface Action {
   readonly label: string;
+  /** Open files that it uses, by number. */
+  readonly files?: readonly number[];
   expect(model: ReferenceFileSystem): unknown;
   run(): Promise<unknown>;
   /** Takes from the real outcome what the model leaves open; `undefined` for a value that is right, else what is wrong. */
@@ -83,9 +85,11 @@ export class World {
     return this.#nextFile++;
   }
 
-  /** ns since the epoch. */
-  now(): bigint {
-    return BigInt(this.clock.now()) * 1_000_000n;
+  /** Whether time goes on beside the calls that are being prepared. */
+  isTimeMoving = false;
+
+  now(): Moment {
+    return this.isTimeMoving ? undefined : BigInt(this.clock.now()) * 1_000_000n;
   }
 
   fail(message: string): never {
