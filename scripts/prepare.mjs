@@ -1,10 +1,10 @@
 // Brings a bare clone to the point where something can run: says what it will install, installs it, builds.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { accessSync, constants, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { npmPackages, pythonPackages } from './requirements.mjs';
+import { nodeVersions, npmPackages, pythonPackages } from './requirements.mjs';
 
 export const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -101,6 +101,22 @@ export function installPython(log) {
     `pip install ${names.join(' ')} failed; the reason stands above.`,
   );
   writeFileSync(marker, names.join());
+}
+
+/** The other versions of Node that are supported. Their packages hold the program itself: no install script runs. */
+export function installNodes(log) {
+  const { versions, directory, megabytes, seconds } = nodeVersions;
+  const place = join(root, directory);
+  if (versions.every(version => existsSync(join(place, `node_modules/node${version}/bin/node`)))) return;
+  log(`installing: Node ${versions.join(' and ')} from npm into ${directory}, about ${megabytes} MB, ${seconds} s`);
+  mkdirSync(place, { recursive: true });
+  writeFileSync(join(place, 'package.json'), '{ "private": true }\n');
+  const packages = versions.map(version => `node${version}@npm:node-linux-${process.arch}@${version}`);
+  run(
+    'npm',
+    ['install', '--no-audit', '--no-fund', '--loglevel=error', '--prefix', place, ...packages],
+    'npm install of other Node versions failed; the reason stands above.',
+  );
 }
 
 /** tap is put together from its plugins once after each installation. */

@@ -48,6 +48,14 @@ export const pythonPackages = {
   seconds: 30,
 };
 
+/** Other versions of Node, as the npm registry has them, into a directory of their own in the checkout. */
+export const nodeVersions = {
+  versions: [22, 24],
+  directory: 'node_modules/.s3mount-node',
+  megabytes: 90,
+  seconds: 20,
+};
+
 export const npmPackages = { megabytes: 60, seconds: 30 };
 
 /**
@@ -60,6 +68,7 @@ export const groups = {
   semantics: { directories: ['semantics'], requirements: [], seconds: 60, jobs: 2, minutes: 1 },
   contract: { directories: ['contract'], requirements: [], seconds: 180, jobs: 2, minutes: 2 },
   mount: { directories: ['mount'], requirements: [fuse3], seconds: 240, jobs: 2, minutes: 5 },
+  nodes: { directories: ['nodes'], requirements: [fuse3], nodes: true, seconds: 120, jobs: 1, minutes: 1 },
   large: { directories: ['large'], requirements: [fuse3], seconds: 240, jobs: 1, minutes: 2 },
   programs: { directories: ['programs'], requirements: programs, python: true, seconds: 300, jobs: 2, minutes: 5 },
   rgw: { directories: ['rgw'], requirements: [fuse3, rgw], seconds: 300, jobs: 1, minutes: 2 },

@@ -6,7 +6,16 @@ import { tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { cleanUp } from './leftovers.mjs';
-import { buildBundle, install, installPython, openFuseDevice, prepareTap, Refusal, root } from './prepare.mjs';
+import {
+  buildBundle,
+  install,
+  installNodes,
+  installPython,
+  openFuseDevice,
+  prepareTap,
+  Refusal,
+  root,
+} from './prepare.mjs';
 import { groups } from './requirements.mjs';
 import { TapOutput } from './tap-output.mjs';
 
@@ -77,6 +86,7 @@ async function main() {
     log,
   );
   if (chosen.some(({ group }) => group.python)) installPython(log);
+  if (chosen.some(({ group }) => group.nodes)) installNodes(log);
   prepareTap();
   buildBundle();
   const directory = mkdtempSync(join(tmpdir(), 's3mount-test-'));

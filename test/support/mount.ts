@@ -39,6 +39,8 @@ export interface MountTestOptions {
   readonly prepare?: (client: ForeignClient, s3: EmbeddedChild | undefined) => Promise<void>;
   /** Started instead of `bin/s3mount`, with the same arguments: Node's arguments and the script. */
   readonly program?: readonly string[];
+  /** The Node that runs it; default: the one that runs this. */
+  readonly node?: string;
   readonly seconds?: number;
 }
 
@@ -128,7 +130,8 @@ export class RealMount {
 
   /** Arguments of env(1) that run `s3mount` with these. */
   commandLine(args: readonly string[]): string[] {
-    return [...withEnvironment(this.environment), process.execPath, ...(this.#options.program ?? [PROGRAM]), ...args];
+    const { node = process.execPath, program = [PROGRAM] } = this.#options;
+    return [...withEnvironment(this.environment), node, ...program, ...args];
   }
 
   /** Mounts in the foreground; resolves when the mount answers. */
