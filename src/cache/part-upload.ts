@@ -23,8 +23,9 @@ export class PartUpload {
   readonly description: ObjectDescription;
   readonly #upload: Promise<Upload>;
   readonly #stop = new AbortController();
-  /** By offset; no two overlap. */
-  #parts: SentPart[] = [];
+  /** By offset; no two overlap. Up to 10,000, so nothing looks through all of them for each. */
+  readonly #parts: SentPart[] = [];
+  readonly #byNumber = new Map<number, SentPart>();
   readonly #lastOf = new Map<number, Promise<unknown>>();
   /** The upload could not begin. */
   broken = false;
@@ -53,10 +54,6 @@ export class PartUpload {
     marks: { readonly live: boolean; readonly captured: boolean },
     signal?: AbortSignal,
   ): SentPart {
-    const end = range.offset + range.size;
-    this.#parts = this.#parts.filter(
-      part => part.number !== range.number && (part.offset >= end || part.offset + part.size <= range.offset),
-    );
     const before = this.#lastOf.get(range.number);
     const signals = signal ? AbortSignal.any([signal, this.#stop.signal]) : this.#stop.signal;
     const done = (async () => {
@@ -71,13 +68,32 @@ export class PartUpload {
       },
       () => {
         part.failed = true;
-        this.#parts = this.#parts.filter(other => other !== part);
+        this.#remove(part);
       },
     );
     this.#lastOf.set(range.number, done);
-    const place = this.#parts.findIndex(other => other.offset > range.offset);
-    this.#parts.splice(place < 0 ? this.#parts.length : place, 0, part);
+    this.#put(part);
     return part;
+  }
+
+  /** Takes the place of the part with its number, and of those that it overlaps. */
+  #put(part: SentPart): void {
+    const parts = this.#parts;
+    const replaced = this.#byNumber.get(part.number);
+    if (replaced) this.#remove(replaced);
+    const first = this.#firstAfter(part.offset);
+    let next = first;
+    for (; next < parts.length && parts[next]!.offset < part.offset + part.size; next++) {
+      this.#byNumber.delete(parts[next]!.number);
+    }
+    parts.splice(first, next - first, part);
+    this.#byNumber.set(part.number, part);
+  }
+
+  #remove(part: SentPart): void {
+    if (this.#byNumber.get(part.number) !== part) return;
+    this.#byNumber.delete(part.number);
+    this.#parts.splice(this.#firstAfter(part.offset), 1);
   }
 
   /** What lies in `start` … `end` is no longer what was sent. */
