@@ -4,6 +4,7 @@
  */
 import type { StoreErrorKind } from '../errors.ts';
 import { StoreError } from '../errors.ts';
+import type { BucketEndpoint } from './endpoint.ts';
 import { HttpError } from './http-message.ts';
 import type { Headers } from './object-headers.ts';
 import { httpDate } from './object-headers.ts';
@@ -232,17 +233,16 @@ export interface Answer {
 /** S3 takes requests within 15 minutes of its clock. Nearer than this, a 403 has another reason. */
 const SKEW_MS = 10 * 60_000;
 
-/**
- * An answer that is no success. `sentAt`: ms since the epoch by the clock that signed the request; `region`: the one
- * that it was signed for; `session`: the keys are temporary ones.
- */
-export function failureOfAnswer(
-  subject: Subject,
-  answer: Answer,
-  sentAt: number,
-  region: string,
-  used: Credentials | undefined,
-): Failure {
+/** How a request went out: others may have changed the settings by the time that its answer comes. */
+export interface Sent {
+  /** ms since the epoch, by the clock that signed it. */
+  readonly at: number;
+  readonly endpoint: BucketEndpoint;
+  readonly credentials: Credentials | undefined;
+}
+
+/** An answer that is no success. */
+export function failureOfAnswer(subject: Subject, answer: Answer, sent: Sent): Failure {
   const { status, headers, body } = answer;
   const said = readErrorBody(body);
   const requestId = said?.requestId ?? headers.get('x-amz-request-id');
@@ -280,27 +280,25 @@ export function failureOfAnswer(
     retry,
     throttled,
     unknown: status >= 500 || kind === 'timeout' || status < 300,
-    remedy: remedyOf({ status, code, named, region, used, headers, sentAt }),
+    remedy: remedyOf(status, code, named, headers, sent),
   });
 }
 
-function remedyOf(seen: {
-  readonly status: number;
-  readonly code: string | undefined;
-  readonly named: string | undefined;
-  readonly region: string;
-  readonly used: Credentials | undefined;
-  readonly headers: Headers;
-  readonly sentAt: number;
-}): Remedy | undefined {
-  const { status, code, named, headers, used } = seen;
+function remedyOf(
+  status: number,
+  code: string | undefined,
+  named: string | undefined,
+  headers: Headers,
+  sent: Sent,
+): Remedy | undefined {
+  const used = sent.credentials;
   const refused = status === 301 || status === 307 || status === 400 || status === 403;
-  if (refused && named !== undefined && named !== seen.region && /^[a-z0-9-]{2,40}$/.test(named)) {
+  if (refused && named !== undefined && named !== sent.endpoint.scope.region && /^[a-z0-9-]{2,40}$/.test(named)) {
     return { what: 'region', region: named };
   }
   const date = httpDate(headers.get('date'));
   if (status === 403 && date !== undefined && (code === undefined || code === 'RequestTimeTooSkewed')) {
-    if (code !== undefined || Math.abs(date - seen.sentAt) > SKEW_MS) return { what: 'clock', serverDate: date };
+    if (code !== undefined || Math.abs(date - sent.at) > SKEW_MS) return { what: 'clock', serverDate: date };
   }
   if (code !== undefined && CREDENTIAL_CODES.has(code)) return { what: 'credentials', used };
   // Answers to HEAD have no code. Expired session tokens give 400 there, keys that were taken away 403.

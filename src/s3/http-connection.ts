@@ -10,6 +10,7 @@
  */
 import net from 'node:net';
 import tls from 'node:tls';
+import { ReceivedBody } from './http-body.ts';
 import type { ResponseHead } from './http-message.ts';
 import { ChunkedDecoder, HttpError, MAX_HEAD_BYTES, MAX_INTERIM_ANSWERS, parseResponseHead } from './http-message.ts';
 
@@ -81,7 +82,6 @@ const SCRATCH_BYTES = 16 * 1024;
 const SEND_BYTES = 1024 * 1024;
 
 const HEAD_END = Buffer.from('\r\n\r\n');
-const NO_BYTES = new Uint8Array(0);
 
 export class Connection {
   readonly address: string;
@@ -105,13 +105,9 @@ export class Connection {
   // What is being sent: the next slice, and whether there is more.
   #sendIndex = 0;
   #sending = false;
-  // Where the body goes.
-  #targets: readonly Uint8Array[] = [];
-  #target = 0;
-  #at = 0;
+  #body: ReceivedBody | undefined;
+  /** Bytes of the body that are still to come, where its length is known. */
   #left = 0;
-  #bytes = 0;
-  #collected: Uint8Array[] | undefined;
   #decoder: ChunkedDecoder | undefined;
 
   constructor(options: ConnectionOptions, owner: ConnectionOwner) {
@@ -150,7 +146,6 @@ export class Connection {
     this.#scratchUsed = 0;
     this.#interim = 0;
     this.#answered = false;
-    this.#bytes = 0;
     this.moved = true;
     if (exchange.body.length === 0) {
       this.#socket.write(exchange.head, 'latin1');
@@ -272,9 +267,7 @@ export class Connection {
     // A connection that had rested may have been closed by the server in the meantime: that is nobody's failure yet.
     const stale = this.served > 0 && !this.#answered && error instanceof HttpError && error.code === 'reset';
     this.#state = 'gone';
-    this.#exchange = undefined;
-    this.#targets = [];
-    this.#collected = undefined;
+    this.#forget();
     this.#socket.destroy();
     const seen =
       error instanceof HttpError ? error : new HttpError('bad-answer', 'the answer was refused', true, error);
@@ -305,12 +298,8 @@ export class Connection {
 
   /** Where the socket shall read next. */
   #nextBuffer(): Uint8Array {
-    if (this.#state !== 'body')
-      return this.#scratchUsed === 0 ? this.#scratch : this.#scratch.subarray(this.#scratchUsed);
-    const target = this.#targets[this.#target]!;
-    const room = target.length - this.#at;
-    if (this.#at === 0 && room <= this.#left) return target;
-    return target.subarray(this.#at, this.#at + Math.min(room, this.#left));
+    if (this.#state === 'body') return this.#body!.room(this.#left);
+    return this.#scratchUsed === 0 ? this.#scratch : this.#scratch.subarray(this.#scratchUsed);
   }
 
   /** `bytes` have come into the buffer named last. */
@@ -379,112 +368,56 @@ export class Connection {
 
   /** The head is known, and `early` bytes of the body came along. */
   #begin(exchange: Exchange, head: ResponseHead, early: Uint8Array): void {
+    const { framing } = head;
     this.#head = head;
     this.#scratchUsed = 0;
-    this.#bytes = 0;
-    this.#target = 0;
-    this.#at = 0;
-    const wanted = exchange.answer(head);
-    const { framing } = head;
-    const { maxCollected } = this.#options;
+    const body = new ReceivedBody(exchange.answer(head), framing, this.#options.maxCollected);
+    this.#body = body;
     if (typeof framing === 'number') {
-      if (!wanted && framing > maxCollected) throw tooLong(maxCollected);
-      this.#targets = wanted ?? (framing === 0 ? [] : [Buffer.allocUnsafeSlow(framing)]);
-      this.#collected = wanted ? undefined : [...this.#targets];
       this.#left = framing;
-      this.#takeRoom();
-      if (early.length > framing) {
-        // More than was announced: what comes next on this connection cannot be told from it.
-        this.#copy(early.subarray(0, framing));
-        this.#finish(false);
-        return;
-      }
       this.#state = 'body';
       if (early.length > 0) {
-        this.#copy(early);
-        exchange.progress(this.#bytes);
+        const mine = early.length > framing ? early.subarray(0, framing) : early;
+        body.take(mine);
+        this.#left -= mine.length;
+        exchange.progress(body.bytes);
       }
-      if (this.#left === 0) this.#finish(true);
+      // More than was announced: what comes next on this connection cannot be told from it.
+      if (this.#left === 0 && this.#exchange) this.#finish(early.length <= framing);
       return;
     }
-    this.#targets = wanted ?? [];
-    this.#collected = wanted ? undefined : [];
     this.#decoder = framing === 'chunked' ? new ChunkedDecoder() : undefined;
     this.#state = framing === 'chunked' ? 'chunked' : 'until-close';
     if (early.length > 0) this.#framedBytes(early);
   }
 
-  /** A body longer than its sink is not the one that was asked for. Empty buffers are passed over: no read has 0 bytes. */
-  #takeRoom(): void {
-    let room = 0;
-    for (const target of this.#targets) room += target.length;
-    if (room < this.#left) throw new HttpError('bad-answer', `the answer has ${this.#left} bytes, not ${room}`, true);
-    this.#skipFullTargets();
-  }
-
-  #skipFullTargets(): void {
-    while (this.#target < this.#targets.length && this.#at === this.#targets[this.#target]!.length) {
-      this.#target++;
-      this.#at = 0;
-    }
-  }
-
-  /** The socket has put `bytes` into the current target. */
+  /** The socket has put `bytes` where the body goes. */
   #filled(bytes: number): void {
-    this.#at += bytes;
+    const body = this.#body!;
+    body.filled(bytes);
     this.#left -= bytes;
-    this.#bytes += bytes;
-    this.#skipFullTargets();
-    this.#exchange!.progress(this.#bytes);
-    if (this.#left === 0) this.#finish(true);
-  }
-
-  /** Copies into the targets what came along with the head, or out of a coding. */
-  #copy(bytes: Uint8Array): void {
-    for (let from = 0; from < bytes.length; ) {
-      const target = this.#targets[this.#target];
-      if (!target) throw new HttpError('bad-answer', 'the answer is longer than what was asked for', true);
-      const size = Math.min(target.length - this.#at, bytes.length - from);
-      target.set(bytes.subarray(from, from + size), this.#at);
-      from += size;
-      this.#at += size;
-      this.#left -= size;
-      this.#bytes += size;
-      this.#skipFullTargets();
-    }
+    this.#exchange!.progress(body.bytes);
+    // Whoever is told of progress may have had enough: then the exchange is over.
+    if (this.#left === 0 && this.#exchange) this.#finish(true);
   }
 
   /** Bytes of a body whose length is not known beforehand. */
   #framedBytes(bytes: Uint8Array): void {
-    const take = (data: Uint8Array): void => {
-      if (!this.#collected) {
-        this.#copy(data);
-        return;
-      }
-      this.#bytes += data.length;
-      if (this.#bytes > this.#options.maxCollected) throw tooLong(this.#options.maxCollected);
-      // A copy: `slice` of a Buffer would be a view of what the next read overwrites.
-      this.#collected.push(Buffer.from(data));
-    };
+    const body = this.#body!;
     const decoder = this.#decoder;
     let used = bytes.length;
-    if (decoder) used = decoder.push(bytes, take);
-    else take(bytes);
-    this.#exchange!.progress(this.#bytes);
-    if (decoder?.done) this.#finish(used === bytes.length);
+    if (decoder) used = decoder.push(bytes, data => body.take(data));
+    else body.take(bytes);
+    this.#exchange!.progress(body.bytes);
+    if (decoder?.done && this.#exchange) this.#finish(used === bytes.length);
   }
 
   #finish(clean: boolean): void {
     const exchange = this.#exchange!;
     const head = this.#head!;
-    const body = joined(this.#collected);
-    const bytes = this.#bytes;
+    const body = this.#body!;
     const reusable = clean && head.keepAlive && !this.#sending;
-    this.#exchange = undefined;
-    this.#head = undefined;
-    this.#targets = [];
-    this.#collected = undefined;
-    this.#decoder = undefined;
+    this.#forget();
     this.#sending = false;
     this.served++;
     if (reusable) {
@@ -493,15 +426,14 @@ export class Connection {
     } else {
       this.#fail(new HttpError('reset', 'the connection is not used again', false));
     }
-    exchange.done(head, body, bytes);
+    exchange.done(head, body.collected(), body.bytes);
   }
-}
 
-function tooLong(limit: number): HttpError {
-  return new HttpError('bad-answer', `the answer is longer than ${limit} bytes`, true);
-}
-
-function joined(pieces: readonly Uint8Array[] | undefined): Uint8Array {
-  if (!pieces || pieces.length === 0) return NO_BYTES;
-  return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces);
+  /** Neither the exchange nor its buffers are touched from here on. */
+  #forget(): void {
+    this.#exchange = undefined;
+    this.#head = undefined;
+    this.#body = undefined;
+    this.#decoder = undefined;
+  }
 }

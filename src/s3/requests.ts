@@ -9,7 +9,7 @@ import type { Telemetry } from '../telemetry.ts';
 import type { CredentialCache } from './credentials.ts';
 import type { BucketEndpoint } from './endpoint.ts';
 import { pathOf } from './endpoint.ts';
-import type { Remedy } from './error-kinds.ts';
+import type { Remedy, Sent } from './error-kinds.ts';
 import { Failure, failureOfAnswer, failureOfTransport } from './error-kinds.ts';
 import type { ResponseHead } from './http-message.ts';
 import type { HttpAnswer, HttpTransport } from './http-transport.ts';
@@ -58,6 +58,7 @@ export interface S3Request {
 export interface S3Answer extends HttpAnswer {
   /** When it was complete, ms since the epoch by our clock. */
   readonly arrived: number;
+  readonly sent: Sent;
 }
 
 /** What a request is about. */
@@ -154,7 +155,7 @@ export class S3Requests {
           }
         : {}),
     });
-    return this.accept(request, answer, context, now, credentials);
+    return this.accept(request, answer, context, { at: now, endpoint, credentials });
   }
 
   /** Counts a request that goes out. */
@@ -165,13 +166,7 @@ export class S3Requests {
   }
 
   /** Counts and checks an answer; shared with what the SDK words. Throws `Failure`. */
-  accept(
-    request: What,
-    answer: HttpAnswer,
-    context: AttemptContext,
-    sentAt: number,
-    credentials: Credentials | undefined,
-  ): S3Answer {
+  accept(request: What, answer: HttpAnswer, context: AttemptContext, sent: Sent): S3Answer {
     const { telemetry, bucket, clock } = this.options;
     telemetry.count('s3.bytes_in', answer.bytes);
     if (answer.repeated) {
@@ -183,13 +178,11 @@ export class S3Requests {
       throw failureOfAnswer(
         { operation: request.operation, key: request.key, bucket },
         { status, headers, body: answer.body },
-        sentAt,
-        this.#endpoint.scope.region,
-        credentials,
+        sent,
       );
     }
     const { head, body, bytes, repeated } = answer;
-    return { head, body, bytes, repeated, arrived: clock.now() };
+    return { head, body, bytes, repeated, sent, arrived: clock.now() };
   }
 
   /** ms since the epoch, by S3's clock as far as it is known. */

@@ -1,28 +1,23 @@
 /** Answers whose body tells whether the work was done, and what came of it. */
 import { StoreError } from '../errors.ts';
-import type { BucketEndpoint } from './endpoint.ts';
 import type { Subject } from './error-kinds.ts';
 import { failureOfAnswer, failureOfTransport, isWebPage, readErrorBody } from './error-kinds.ts';
 import type { S3Answer, S3Request, S3Requests } from './requests.ts';
-import type { Credentials } from './sigv4.ts';
 import { textsIn, XmlError, xmlText } from './xml.ts';
+
+/** An error document or a page is short; a listing need not be looked at twice. */
+const LONGEST_ERROR = 16 * 1024;
 
 /**
  * CopyObject, UploadPartCopy and CompleteMultipartUpload answer 200 while they work, and may turn out to be an `<Error>`;
  * a portal may answer a page. Throws `Failure`.
  */
-export function refuseErrorIn200(
-  subject: Subject,
-  status: number,
-  headers: ReadonlyMap<string, string>,
-  body: Uint8Array,
-  sentAt: number,
-  endpoint: BucketEndpoint,
-  credentials: Credentials | undefined,
-): void {
+export function refuseErrorIn200(subject: Subject, answer: S3Answer): void {
+  const { body, head, sent } = answer;
   if (body.length === 0) return;
-  if (readErrorBody(body) || isWebPage(headers, body)) {
-    throw failureOfAnswer(subject, { status, headers, body }, sentAt, endpoint.scope.region, credentials);
+  const error = body.length <= LONGEST_ERROR && readErrorBody(body) !== undefined;
+  if (error || isWebPage(head.headers, body)) {
+    throw failureOfAnswer(subject, { status: head.status, headers: head.headers, body }, sent);
   }
 }
 
@@ -34,10 +29,8 @@ export function sentWithResult(
 ): Promise<S3Answer> {
   const subject = { operation: request.operation, key: request.key, bucket: requests.options.bucket };
   return requests.run(request, signal, async context => {
-    const sentAt = requests.now();
     const answer = await requests.once(request, context, signal);
-    const { status, headers } = answer.head;
-    refuseErrorIn200(subject, status, headers, answer.body, sentAt, requests.endpoint, undefined);
+    refuseErrorIn200(subject, answer);
     return answer;
   });
 }

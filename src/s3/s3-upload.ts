@@ -1,54 +1,38 @@
 /** A multipart upload in progress. Parts go over the lean path; completing and aborting are worded by the SDK. */
 import { createHash } from 'node:crypto';
 import { isStoreError, StoreError } from '../errors.ts';
-import type { ConditionalWriter } from './conditional-write.ts';
-import type { CopySources } from './copy-source.ts';
 import { printable } from './error-kinds.ts';
 import { quotedEtag } from './listing.ts';
 import type { HeaderList } from './object-headers.ts';
 import { httpDate } from './object-headers.ts';
-import type { S3Request, S3Requests } from './requests.ts';
+import { COPY_FIRST_BYTE_MS } from './object-writes.ts';
+import type { S3Request } from './requests.ts';
 import { atTheDoor, isFailure, sizeOf, storeErrorOf } from './requests.ts';
 import { sentWithResult, textIn } from './result-document.ts';
-import type { SdkControl } from './sdk-control.ts';
 import { canonicalQuery } from './sigv4.ts';
 import type {
   ObjectInfo,
   ObjectVersion,
   RequestOptions,
-  StoreLimits,
   Upload,
   UploadedPart,
   WriteCondition,
   Written,
 } from './store.ts';
-
-export interface UploadParts {
-  readonly requests: S3Requests;
-  readonly control: SdkControl;
-  readonly writer: ConditionalWriter;
-  readonly sources: CopySources;
-  readonly limits: StoreLimits;
-  /** The key with the store's prefix. */
-  readonly wholeKey: string;
-  readonly payer: { readonly RequestPayer?: 'requester' };
-  sourcePath(key: string): string;
-  /** The object as it is; undefined if there is none. Rejects with `Failure`. */
-  look(key: string): Promise<ObjectInfo | undefined>;
-}
-
-/** Copying 5 GiB on the server takes a while before stores that send no signs of life answer. */
-const COPY_FIRST_BYTE_MS = 300_000;
+import type { StoreContext } from './store-context.ts';
+import { requestPayer, sourcePath, wholeKey } from './store-context.ts';
 
 export class S3Upload implements Upload {
   readonly key: string;
   readonly uploadId: string;
-  readonly #with: UploadParts;
+  readonly #with: StoreContext;
+  readonly #wholeKey: string;
 
-  constructor(key: string, uploadId: string, parts: UploadParts) {
+  constructor(key: string, uploadId: string, context: StoreContext) {
     this.key = key;
     this.uploadId = uploadId;
-    this.#with = parts;
+    this.#with = context;
+    this.#wholeKey = wholeKey(context.requests, key);
   }
 
   async putPart(number: number, body: readonly Uint8Array[], options: RequestOptions = {}): Promise<UploadedPart> {
@@ -81,7 +65,7 @@ export class S3Upload implements Upload {
         key: this.key,
         query: this.#query(number),
         signed: [
-          ['x-amz-copy-source', this.#with.sourcePath(source.key)],
+          ['x-amz-copy-source', sourcePath(this.#with.requests, source.key)],
           ['x-amz-copy-source-range', `bytes=${offset}-${offset + length - 1}`],
           ...guard,
         ],
@@ -121,12 +105,12 @@ export class S3Upload implements Upload {
               client.send(
                 new sdk.CompleteMultipartUploadCommand({
                   Bucket: bucket,
-                  Key: this.#with.wholeKey,
+                  Key: this.#wholeKey,
                   UploadId: this.uploadId,
                   MultipartUpload: { Parts: parts.map(part => ({ PartNumber: part.number, ETag: part.etag })) },
                   ...(conditions.ifMatch === undefined ? {} : { IfMatch: conditions.ifMatch }),
                   ...(conditions.ifNoneMatch === undefined ? {} : { IfNoneMatch: conditions.ifNoneMatch }),
-                  ...this.#with.payer,
+                  ...requestPayer(this.#with.requests),
                 }),
                 sendOptions,
               ),
@@ -149,9 +133,9 @@ export class S3Upload implements Upload {
         client.send(
           new sdk.AbortMultipartUploadCommand({
             Bucket: bucket,
-            Key: this.#with.wholeKey,
+            Key: this.#wholeKey,
             UploadId: this.uploadId,
-            ...this.#with.payer,
+            ...requestPayer(this.#with.requests),
           }),
           sendOptions,
         ),
@@ -183,7 +167,7 @@ export class S3Upload implements Upload {
     try {
       await this.#with.control.run('ListParts', this.key, undefined, (sdk, client, bucket, sendOptions) =>
         client.send(
-          new sdk.ListPartsCommand({ Bucket: bucket, Key: this.#with.wholeKey, UploadId: this.uploadId, MaxParts: 1 }),
+          new sdk.ListPartsCommand({ Bucket: bucket, Key: this.#wholeKey, UploadId: this.uploadId, MaxParts: 1 }),
           sendOptions,
         ),
       );

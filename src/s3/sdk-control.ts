@@ -16,7 +16,7 @@ import { refuseErrorIn200 } from './result-document.ts';
 import type { AttemptContext } from './retry.ts';
 import type { Credentials } from './sigv4.ts';
 
-type Sdk = typeof import('@aws-sdk/client-s3');
+type Sdk = typeof import('./sdk-operations.ts');
 
 /** What the SDK hands to its request handler, as far as it matters here. */
 interface SdkRequest {
@@ -57,7 +57,7 @@ export class SdkControl {
 
   /** Loads the SDK's code, so that nothing needs to be read from disk later. */
   load(): Promise<Sdk> {
-    this.#sdk ??= import('@aws-sdk/client-s3');
+    this.#sdk ??= import('./sdk-operations.ts');
     return this.#sdk;
   }
 
@@ -80,8 +80,9 @@ export class SdkControl {
       // The SDK reads the machine's clock; S3's, as far as it is known, is what must be signed.
       client.config.systemClockOffset = this.#requests.now() - Date.now();
       try {
-        const { origin, basePath } = this.#requests.endpoint;
-        return { output: await call(sdk, client, `${origin.id}${basePath}`, { attempt }), date: attempt.date };
+        const { origin, host, basePath } = this.#requests.endpoint;
+        const bucket = `${origin.secure ? 'https' : 'http'}://${host}${basePath}`;
+        return { output: await call(sdk, client, bucket, { attempt }), date: attempt.date };
       } catch (error) {
         throw failureWithin(error) ?? this.#unreadable(error, operation, key);
       }
@@ -98,7 +99,7 @@ export class SdkControl {
     // One client for one bucket: a client whose middleware is cached has sent requests to another bucket.
     const client = new sdk.S3Client({
       region: endpoint.scope.region,
-      // Host and path style are decided already: the bucket is named by its address (`addressOf`).
+      // Host and path style are decided already: the bucket is named by its address (see `run`).
       bucketEndpoint: true,
       maxAttempts: 1,
       // The SDK's defaults add checksums that other stores refuse, and `Expect`, which costs a round trip.
@@ -141,9 +142,13 @@ export class SdkControl {
       ...(body ? { body: [body] } : {}),
     });
     const subject = { operation: attempt.operation, key: attempt.key, bucket: this.#requests.options.bucket };
-    const accepted = this.#requests.accept(subject, answer, attempt.context, sentAt, attempt.credentials);
+    const accepted = this.#requests.accept(subject, answer, attempt.context, {
+      at: sentAt,
+      endpoint,
+      credentials: attempt.credentials,
+    });
     const { status, headers } = accepted.head;
-    refuseErrorIn200(subject, status, headers, accepted.body, sentAt, endpoint, attempt.credentials);
+    refuseErrorIn200(subject, accepted);
     attempt.date = headers.get('date');
     return {
       response: {

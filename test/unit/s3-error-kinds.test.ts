@@ -1,24 +1,24 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { StoreError } from '../../src/errors.ts';
+import { bucketEndpoint } from '../../src/s3/endpoint.ts';
 import { type Failure, failureOfAnswer, failureOfTransport, isWebPage, printable } from '../../src/s3/error-kinds.ts';
 import { HttpError } from '../../src/s3/http-message.ts';
 
 const OBJECT = { operation: 'GetObject', bucket: 'b', key: 'dir/key' };
 const NOW = Date.UTC(2026, 10, 21, 11, 0, 0);
+const SENT = {
+  at: NOW,
+  endpoint: bucketEndpoint({ bucket: 'bucket', region: 'us-east-1' }),
+  credentials: { accessKeyId: 'a', secretAccessKey: 's', sessionToken: 't' },
+};
 
 function answer(status: number, code?: string, headers: Record<string, string> = {}, extra = ''): Failure {
   const xml =
     code === undefined
       ? ''
       : `<?xml version="1.0"?>\n<Error><Code>${code}</Code><Message>Why &amp; how</Message>${extra}<RequestId>R1</RequestId></Error>`;
-  return failureOfAnswer(
-    OBJECT,
-    { status, headers: new Map(Object.entries(headers)), body: Buffer.from(xml) },
-    NOW,
-    'us-east-1',
-    { accessKeyId: 'a', secretAccessKey: 's', sessionToken: 't' },
-  );
+  return failureOfAnswer(OBJECT, { status, headers: new Map(Object.entries(headers)), body: Buffer.from(xml) }, SENT);
 }
 
 t.test('codes and statuses', async t => {
@@ -84,7 +84,11 @@ t.test('what a person reads', async t => {
 t.test('web pages in the place of S3', async t => {
   const page = Buffer.from('\n<!DOCTYPE HTML><html><body>Sign in to the network</body></html>');
   for (const status of [200, 302, 403, 404, 502]) {
-    const failure = failureOfAnswer(OBJECT, { status, headers: new Map(), body: page }, NOW, 'us-east-1', undefined);
+    const failure = failureOfAnswer(
+      OBJECT,
+      { status, headers: new Map(), body: page },
+      { ...SENT, credentials: undefined },
+    );
     t.equal(failure.error.kind, 'unavailable', `${status}: no file has vanished, and nobody is denied anything`);
     t.match(failure.error.message, 'proxy');
     t.ok(failure.retry);
@@ -176,9 +180,7 @@ t.test('nothing from outside reaches a terminal as it is', async t => {
           headers: new Map(),
           body: Buffer.from(`<Error><Code>${code}</Code><Message>${key}</Message></Error>`),
         },
-        NOW,
-        'us-east-1',
-        undefined,
+        { ...SENT, credentials: undefined },
       );
       return (
         !/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/.test(error.message) && error.message.length < 2000

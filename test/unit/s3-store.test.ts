@@ -322,6 +322,27 @@ t.test('what is asked of each object that is written', async t => {
   t.equal(s3.getObject(BUCKET, 'a')?.key ?? 'a', 'a');
 });
 
+t.test('a copy keeps what S3 would drop', async t => {
+  const { s3, store, counters } = await place(t, {}, { storageClass: 'STANDARD' });
+  s3.putObject(BUCKET, 'cool', 'x', {
+    storageClass: 'STANDARD_IA',
+    headers: { 'x-amz-website-redirect-location': '/y' },
+  });
+  s3.putObject(BUCKET, 'plain', 'y');
+  const listed = (await store.list({ prefix: '' })).objects;
+  for (const object of listed) await store.copy(object, `${object.key} copy`, undefined, undefined);
+  const copy = await store.head('cool copy');
+  t.equal(copy.description.storageClass, 'STANDARD_IA');
+  t.equal(
+    copy.description.headers.websiteRedirectLocation,
+    s3.getObject(BUCKET, 'cool')?.headers['x-amz-website-redirect-location'],
+  );
+  const before = counters.get('s3.HeadObject');
+  await store.copy(copy, 'cool again', undefined, undefined);
+  t.equal(counters.get('s3.HeadObject'), before, 'what was seen a moment ago is not asked for again');
+  t.equal((await store.head('cool again')).description.storageClass, 'STANDARD_IA');
+});
+
 t.test('an archived object', async t => {
   const { s3, store } = await place(t);
   await store.put('cold', bytes('x'), { ...PLAIN, storageClass: 'GLACIER' }, undefined);

@@ -1,0 +1,44 @@
+/** What the parts of the S3 store share. */
+import type { ConditionalWriter } from './conditional-write.ts';
+import type { CopySources } from './copy-source.ts';
+import type { KeptAttributes } from './kept-attributes.ts';
+import type { HeaderList, WriteDefaults } from './object-headers.ts';
+import { describingHeaders, taggingHeader } from './object-headers.ts';
+import type { S3Requests } from './requests.ts';
+import type { SdkControl } from './sdk-control.ts';
+import { encodePath } from './sigv4.ts';
+import type { ObjectDescription, ObjectInfo, StoreLimits } from './store.ts';
+
+export interface StoreContext {
+  readonly requests: S3Requests;
+  readonly control: SdkControl;
+  readonly writer: ConditionalWriter;
+  readonly sources: CopySources;
+  readonly attributes: KeptAttributes;
+  readonly writeDefaults: WriteDefaults;
+  readonly limits: StoreLimits;
+  /** The object as it is; undefined if there is none. Rejects with `Failure`. */
+  look(key: string): Promise<ObjectInfo | undefined>;
+}
+
+/** `key` with the store's prefix. */
+export function wholeKey(requests: S3Requests, key: string): string {
+  return requests.options.prefix + key;
+}
+
+/** As `x-amz-copy-source` wants it: bucket and key, encoded. */
+export function sourcePath(requests: S3Requests, key: string): string {
+  return `/${encodePath(`${requests.options.bucket}/${wholeKey(requests, key)}`)}`;
+}
+
+/** For what the SDK words. */
+export function requestPayer(requests: S3Requests): { readonly RequestPayer?: 'requester' } {
+  return requests.options.requesterPays ? { RequestPayer: 'requester' } : {};
+}
+
+/** All headers that make an object what `description` says. Throws `StoreError` ('invalid'). */
+export function describing(context: StoreContext, description: ObjectDescription): HeaderList {
+  const list = describingHeaders(description, context.writeDefaults);
+  if (description.tags && description.tags.length > 0) list.push(taggingHeader(description.tags));
+  return list;
+}
