@@ -7,8 +7,10 @@
  * - `POST latency?set=get=20ms,put=30ms&conn-bandwidth=90MB&copy-bandwidth=200MB` (`off` lifts one)
  * - `POST fill?bucket=B&key=K&size=1GiB` or `…&prefix=P/&count=1000&size=0&fan=100` (as in `fill.ts`); with a JSON array of
  *   fills as the body instead of parameters: all of them, `K` being the field's name in `fill.ts`
- * - `GET contents?bucket=B` (number and bytes of objects, files being those whose key does not end in `/`); `POST clear?bucket=B`
+ * - `GET contents?bucket=B` (number and bytes of objects, files being those whose key does not end in `/`,
+ *   and a digest of all ETags, which any change changes); `POST clear?bucket=B`
  */
+import { createHash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { fromByteString } from './byte-string.ts';
 import type { Site } from './dispatch.ts';
@@ -51,15 +53,17 @@ function bucketOf(site: Site, query: URLSearchParams): Bucket {
   return bucket;
 }
 
-function contentsOf(bucket: Bucket): { objects: number; files: number; bytes: number } {
+function contentsOf(bucket: Bucket): { objects: number; files: number; bytes: number; digest: string } {
   let [objects, files, bytes] = [0, 0, 0];
-  for (const { key, content, deleteMarker } of bucket.objects) {
+  const etags = createHash('md5');
+  for (const { key, content, etag, deleteMarker } of bucket.objects) {
     if (deleteMarker) continue;
     objects++;
     if (!key.endsWith('/')) files++;
     bytes += content.size;
+    etags.update(`${key} ${etag}\n`, 'latin1');
   }
-  return { objects, files, bytes };
+  return { objects, files, bytes, digest: etags.digest('hex') };
 }
 
 function clear(site: Site, bucket: Bucket): void {

@@ -238,10 +238,15 @@ t.test('the control endpoint: counts, faults, pace, fill, clear', async t => {
     { objects: 4 },
   );
   t.equal(server.getObject('b', 'q/한글')?.size, 5);
-  t.same(await control('contents?bucket=b', 'GET'), { objects: 7, files: 6, bytes: 3 * 1024 + 5 + 14 });
+  const full = await control('contents?bucket=b', 'GET');
+  t.match(full, { objects: 7, files: 6, bytes: 3 * 1024 + 5 + 14 });
+  server.putObject('b', 'q/한글', '54321');
+  const changed = await control('contents?bucket=b', 'GET');
+  t.match(changed, { objects: 7, files: 6, bytes: 3 * 1024 + 5 + 14 });
+  t.not(changed['digest'], full['digest']);
   t.match(await control('clear?bucket=nowhere'), { error: /no bucket 'nowhere'/ });
   await control('clear?bucket=b');
-  t.same(await control('contents?bucket=b', 'GET'), { objects: 0, files: 0, bytes: 0 });
+  t.match(await control('contents?bucket=b', 'GET'), { objects: 0, files: 0, bytes: 0 });
   t.same(server.listKeys('b'), []);
   t.match(await control('nonsense'), { error: /no command; known are/ });
 });

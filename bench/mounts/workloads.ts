@@ -1,0 +1,547 @@
+/** What is measured, as data. How it is carried out: `cell.ts`. */
+import {
+  type BucketName,
+  type DataFile,
+  fileName,
+  filesOf,
+  LISTED_SIZE,
+  MIDDLING_SIZE,
+  type Scale,
+  SMALL_SIZE,
+  totalBytes,
+} from './data-sets.ts';
+import type { LoadJob, ReadFile } from './load-jobs.ts';
+import {
+  deleteAll,
+  getFiles,
+  getWhole,
+  listAll,
+  type Plan,
+  putFiles,
+  renameDirectory,
+  renameFile,
+  rewrite,
+  upload,
+} from './plan.ts';
+import type { RawJob } from './raw-jobs.ts';
+import type { Contents } from './server.ts';
+
+export type Unit = 's' | '/s' | 'MiB';
+
+/** Where things are while a workload runs. */
+export interface Place {
+  /** The mount point. */
+  readonly mount: string;
+  /** Of this run, empty at first, on a local disk. */
+  readonly scratch: string;
+  /** The tree that is copied in. */
+  readonly tree: string;
+}
+
+/** An object that must hold what was written; where not said otherwise, bytes of `written-bytes.ts`. */
+export interface Expected {
+  readonly key: string;
+  readonly size: number;
+  /** Of the generator. */
+  readonly seed?: number;
+  /** Only this range is looked at, and holds the written bytes from its beginning. */
+  readonly range?: { readonly offset: number; readonly length: number };
+}
+
+/** What the bucket must hold at the end: an object more (a directory marker) is no matter. */
+export interface Outcome {
+  /** True once S3 has everything. `before`: what the bucket held before the job. */
+  settled(contents: Contents, before: Contents): boolean;
+  readonly objects: readonly Expected[];
+}
+
+export interface Workload {
+  readonly name: string;
+  readonly title: string;
+  readonly bucket: BucketName;
+  readonly unit: Unit;
+  /** Fill the bucket again before each run. */
+  readonly changes?: true;
+  /** `mount`: time and memory of the mount itself. */
+  readonly kind?: 'mount-time' | 'idle-memory';
+  /** The same job first, unmeasured: on the same mount, or on one that is taken down and mounted again. */
+  readonly before?: 'same-mount' | 'other-mount';
+  job(place: Place): LoadJob;
+  /** By plain HTTP; absent: there is nothing to ask S3 for. */
+  readonly raw?: RawJob;
+  /** The least requests, as far as they do not depend on the mode; the floor is computed from it. */
+  readonly plan?: Plan;
+  /** The floor where `close` and `unlink` wait for S3, one after the other. */
+  readonly planInTurn?: Plan;
+  /** How many the job must finish. */
+  readonly total: number;
+  /** Counts where the program could not: files in the bucket, files gone from it, files in the scratch directory, lines. */
+  readonly count?: 'in-bucket' | 'gone-from-bucket' | 'in-scratch' | 'lines';
+  /** Lines of output that are no file. */
+  readonly extraLines?: number;
+  /** Bytes that the program asked for or wrote, per run or (rates) per operation. */
+  readonly bytes?: number;
+  readonly outcome?: Outcome;
+  /** Random readers: floor of their rate. */
+  readonly rate?: { readonly block: number; readonly readers: number };
+}
+
+const KIB = 1024;
+const OUTPUT = 'output.txt';
+
+function read(place: Place, files: readonly DataFile[]): ReadFile[] {
+  return files.map(({ key, size, seed }) => ({ path: `${place.mount}/${key}`, size, seed }));
+}
+
+function paths(place: Place, count: number): string[] {
+  return Array.from({ length: count }, (_, i) => `${place.mount}/${fileName(i)}`);
+}
+
+const keysOf = (files: readonly DataFile[]): string[] => files.map(({ key }) => key);
+
+function reading(scale: Scale): Workload[] {
+  const big = filesOf('big', scale);
+  const quarters = filesOf('quarters', scale);
+  const middling = filesOf('middling', scale);
+  const plan1 = getWhole(keysOf(big), scale.big);
+  const plan4 = getWhole(keysOf(quarters), scale.big / 4);
+  const one = quarters.slice(0, 1);
+  const planOne = getWhole(keysOf(one), scale.big / 4);
+  const first = middling.slice(0, scale.firstBytes);
+  const planFirst: Plan = [
+    { requests: first.map(({ key }) => ({ do: 'get', key, offset: 0, length: 128 * KIB })), width: 1 },
+  ];
+  const readAll =
+    (files: readonly DataFile[]) =>
+    (place: Place): LoadJob => ({ do: 'read', files: read(place, files) });
+  const random = (name: string, block: number, readers: number): Workload => ({
+    name,
+    title: `random reads of ${block / KIB} KiB, ${readers === 1 ? 'one reader' : `${readers} readers of one descriptor`}`,
+    bucket: 'big',
+    unit: '/s',
+    job: place => ({ do: 'random', file: read(place, big)[0]!, block, readers, seconds: scale.randomSeconds }),
+    raw: { do: 'random', key: big[0]!.key, size: scale.big, block, readers, seconds: scale.randomSeconds },
+    rate: { block, readers },
+    bytes: block,
+    total: 0,
+  });
+  const reread = (name: string, title: string, before: NonNullable<Workload['before']>, plan: Plan): Workload => ({
+    name,
+    title,
+    bucket: 'quarters',
+    unit: 's',
+    before,
+    job: readAll(one),
+    plan,
+    total: 1,
+    bytes: scale.big / 4,
+  });
+  return [
+    {
+      name: 'seqread1',
+      title: `read ${size(scale.big)}, one reader`,
+      bucket: 'big',
+      unit: 's',
+      job: readAll(big),
+      plan: plan1,
+      raw: { do: 'plan', plan: plan1 },
+      total: 1,
+      bytes: scale.big,
+    },
+    {
+      name: 'seqread4',
+      title: `read 4 × ${size(scale.big / 4)} at once`,
+      bucket: 'quarters',
+      unit: 's',
+      job: readAll(quarters),
+      plan: plan4,
+      raw: { do: 'plan', plan: plan4 },
+      total: 4,
+      bytes: scale.big,
+    },
+    random('rand4k_1', 4 * KIB, 1),
+    random('rand4k_16', 4 * KIB, 16),
+    random('rand256k_1', 256 * KIB, 1),
+    random('rand256k_16', 256 * KIB, 16),
+    {
+      name: 'read5m',
+      title: `read ${scale.middling} files of 5 MiB in turn`,
+      bucket: 'middling',
+      unit: 's',
+      job: place => ({ do: 'read-each', files: read(place, middling) }),
+      plan: getWhole(keysOf(middling), MIDDLING_SIZE),
+      raw: { do: 'plan', plan: getWhole(keysOf(middling), MIDDLING_SIZE) },
+      total: scale.middling,
+      bytes: scale.middling * MIDDLING_SIZE,
+    },
+    {
+      name: 'ttfb',
+      title: `first 4 KiB of ${scale.firstBytes} files of 5 MiB in turn`,
+      bucket: 'middling',
+      unit: 's',
+      job: place => ({ do: 'read-each', files: read(place, first), first: 4 * KIB }),
+      plan: planFirst,
+      raw: { do: 'plan', plan: planFirst },
+      total: scale.firstBytes,
+    },
+    reread('reread', `read ${size(scale.big / 4)} a second time`, 'same-mount', []),
+    reread('reread_remount', `read ${size(scale.big / 4)} again after a remount`, 'other-mount', planOne),
+  ];
+}
+
+function writing(scale: Scale): Workload[] {
+  const write = (name: string, title: string, count: number): Workload => {
+    const each = scale.big / count;
+    const keys = Array.from({ length: count }, (_, i) => fileName(i));
+    const plan = upload(keys, each);
+    return {
+      name,
+      title,
+      bucket: 'out',
+      unit: 's',
+      changes: true,
+      job: place => ({ do: 'write', paths: paths(place, count), size: each }),
+      plan,
+      raw: { do: 'plan', plan },
+      total: count,
+      bytes: scale.big,
+      outcome: {
+        settled: ({ files, bytes }) => files === count && bytes === scale.big,
+        objects: keys.map(key => ({ key, size: each })),
+      },
+    };
+  };
+  const [changed] = filesOf('changed', scale);
+  const { key, size: length } = changed!;
+  const middle = length / 2 + 123 * 4096;
+  const [moved] = filesOf('moved', scale);
+  const small = filesOf('small', scale);
+  const pairs = small.map(file => ({ from: file.key, key: `e/${file.key.slice(2)}`, size: file.size }));
+  return [
+    write('seqwrite1', `write ${size(scale.big)}, one writer`, 1),
+    write('seqwrite4', `write 4 × ${size(scale.big / 4)} at once`, 4),
+    {
+      name: 'append1k',
+      title: `append 1 KiB to ${size(scale.changed)}`,
+      bucket: 'changed',
+      unit: 's',
+      changes: true,
+      job: place => ({ do: 'append', path: `${place.mount}/${key}`, bytes: KIB }),
+      plan: rewrite(key, length, length, KIB),
+      raw: { do: 'plan', plan: rewrite(key, length, length, KIB) },
+      total: 1,
+      outcome: {
+        settled: ({ bytes }) => bytes === length + KIB,
+        objects: [
+          { key, size: length + KIB, range: { offset: length, length: KIB } },
+          { key, size: length + KIB, seed: 8, range: { offset: 0, length: 64 * KIB } },
+        ],
+      },
+    },
+    {
+      name: 'patch4k',
+      title: `change 4 KiB in the middle of ${size(scale.changed)}`,
+      bucket: 'changed',
+      unit: 's',
+      changes: true,
+      job: place => ({ do: 'patch', path: `${place.mount}/${key}`, offset: middle, bytes: 4 * KIB }),
+      plan: rewrite(key, length, middle, 4 * KIB),
+      raw: { do: 'plan', plan: rewrite(key, length, middle, 4 * KIB) },
+      total: 1,
+      outcome: {
+        settled: ({ bytes, digest }, before) => bytes === length && digest !== before.digest,
+        objects: [
+          { key, size: length, range: { offset: middle, length: 4 * KIB } },
+          { key, size: length, seed: 8, range: { offset: middle + 4 * KIB, length: 64 * KIB } },
+        ],
+      },
+    },
+    {
+      name: 'rename_file',
+      title: `rename a file of ${size(scale.moved)}`,
+      bucket: 'moved',
+      unit: 's',
+      changes: true,
+      job: place => ({ do: 'rename', from: `${place.mount}/${moved!.key}`, to: `${place.mount}/d/moved` }),
+      plan: renameFile(moved!.key, 'd/moved', scale.moved),
+      raw: { do: 'plan', plan: renameFile(moved!.key, 'd/moved', scale.moved) },
+      total: 1,
+      outcome: {
+        settled: ({ files, bytes, digest }, before) => files === 1 && bytes === scale.moved && digest !== before.digest,
+        objects: [{ key: 'd/moved', size: scale.moved, seed: 9, range: { offset: 0, length: 64 * KIB } }],
+      },
+    },
+    {
+      name: 'rename_dir',
+      title: `rename a directory of ${scale.small} files`,
+      bucket: 'small',
+      unit: 's',
+      changes: true,
+      job: place => ({ do: 'rename', from: `${place.mount}/d`, to: `${place.mount}/e` }),
+      plan: [...listAll('d/', keysOf(small)), ...renameDirectory(pairs)],
+      raw: { do: 'plan', plan: renameDirectory(pairs) },
+      total: 1,
+      outcome: {
+        settled: ({ files, bytes, digest }, before) =>
+          files === scale.small && bytes === scale.small * SMALL_SIZE && digest !== before.digest,
+        objects: [0, scale.small - 1].map(i => ({ key: `e/${fileName(i)}`, size: SMALL_SIZE, seed: 4 })),
+      },
+    },
+  ];
+}
+
+function manyFiles(scale: Scale): Workload[] {
+  const files = filesOf('tree', scale);
+  const bytes = totalBytes(files);
+  const small = filesOf('small', scale);
+  const created = Array.from({ length: scale.small }, (_, i) => ({ key: fileName(i), size: SMALL_SIZE }));
+  const keys = keysOf(files);
+  const sample = files.filter((_, i) => i % Math.ceil(files.length / 16) === 0);
+  return [
+    {
+      name: 'cp_in',
+      title: `cp -r of ${scale.treeFiles} files of 0.5–300 KiB in ${scale.treeDirectories} directories, in`,
+      bucket: 'out',
+      unit: 's',
+      changes: true,
+      job: place => ({ do: 'run', command: ['cp', '-r', place.tree, `${place.mount}/t`] }),
+      plan: putFiles(files),
+      planInTurn: putFiles(files, 1),
+      raw: { do: 'plan', plan: putFiles(files) },
+      total: scale.treeFiles,
+      count: 'in-bucket',
+      bytes,
+      outcome: { settled: contents => contents.files === files.length && contents.bytes === bytes, objects: sample },
+    },
+    {
+      name: 'cp_out',
+      title: 'cp -r of the same tree, out',
+      bucket: 'tree',
+      unit: 's',
+      job: place => ({ do: 'run', command: ['cp', '-r', `${place.mount}/t`, `${place.scratch}/t`] }),
+      plan: [...listAll('t/', keys), ...getFiles(files)],
+      raw: { do: 'plan', plan: getFiles(files) },
+      total: scale.treeFiles,
+      count: 'in-scratch',
+      bytes,
+    },
+    {
+      name: 'rm_r',
+      title: 'rm -r of the same tree',
+      bucket: 'tree',
+      unit: 's',
+      changes: true,
+      job: place => ({ do: 'run', command: ['rm', '-r', `${place.mount}/t`] }),
+      plan: [...listAll('t/', keys), ...deleteAll(keys)],
+      planInTurn: [
+        ...listAll('t/', keys),
+        { requests: keys.map(key => ({ do: 'delete' as const, keys: [key] })), width: 1 },
+      ],
+      raw: { do: 'plan', plan: [...listAll('t/', keys), ...deleteAll(keys)] },
+      total: scale.treeFiles,
+      count: 'gone-from-bucket',
+      outcome: { settled: contents => contents.files === 0, objects: [] },
+    },
+    {
+      name: `create${scale.small}`,
+      title: `create ${scale.small} files of 4 KiB`,
+      bucket: 'out',
+      unit: 's',
+      changes: true,
+      job: place => ({ do: 'create', paths: paths(place, scale.small), size: SMALL_SIZE }),
+      plan: putFiles(created),
+      planInTurn: putFiles(created, 1),
+      raw: { do: 'plan', plan: putFiles(created) },
+      total: scale.small,
+      outcome: {
+        settled: contents => contents.files === scale.small && contents.bytes === scale.small * SMALL_SIZE,
+        objects: created.filter((_, i) => i % 97 === 0),
+      },
+    },
+    {
+      name: `stat${scale.small}`,
+      title: `stat ${scale.small} files`,
+      bucket: 'small',
+      unit: 's',
+      job: place => ({ do: 'stat', paths: read(place, small).map(({ path }) => path), size: SMALL_SIZE }),
+      plan: listAll('d/', keysOf(small)),
+      raw: { do: 'plan', plan: listAll('d/', keysOf(small)) },
+      total: scale.small,
+    },
+    {
+      name: `read${scale.small}`,
+      title: `read ${scale.small} files of 4 KiB in turn`,
+      bucket: 'small',
+      unit: 's',
+      job: place => ({ do: 'read-each', files: read(place, small) }),
+      plan: [...listAll('d/', keysOf(small)), ...getFiles(small)],
+      raw: { do: 'plan', plan: getFiles(small) },
+      total: scale.small,
+      bytes: scale.small * SMALL_SIZE,
+    },
+    {
+      name: `unlink${scale.small}`,
+      title: `unlink ${scale.small} files`,
+      bucket: 'small',
+      unit: 's',
+      changes: true,
+      job: place => ({ do: 'unlink', paths: read(place, small).map(({ path }) => path) }),
+      plan: [...listAll('d/', keysOf(small)), ...deleteAll(keysOf(small))],
+      planInTurn: [
+        ...listAll('d/', keysOf(small)),
+        { requests: small.map(({ key }) => ({ do: 'delete' as const, keys: [key] })), width: 1 },
+      ],
+      raw: { do: 'plan', plan: deleteAll(keysOf(small)) },
+      total: scale.small,
+      outcome: { settled: contents => contents.files === 0, objects: [] },
+    },
+  ];
+}
+
+function listing(scale: Scale): Workload[] {
+  const list = (name: string, bucket: BucketName, count: number, before?: Workload['before']): Workload => {
+    const plan = listAll('d/', keysOf(filesOf(bucket, scale)));
+    const again = before === undefined ? '' : before === 'same-mount' ? ', a second time' : ', again after a remount';
+    return {
+      name,
+      title: `ls -l of ${count.toLocaleString('en')} files${again}`,
+      bucket,
+      unit: 's',
+      ...(before === undefined ? { raw: { do: 'plan', plan } } : { before }),
+      plan: before === 'same-mount' ? [] : plan,
+      // -U: in the order of the listing, so that sorting is not part of the figure.
+      job: place => ({
+        do: 'run',
+        command: ['ls', '-lU', `${place.mount}/d`],
+        output: `${place.scratch}/${OUTPUT}`,
+      }),
+      total: count,
+      count: 'lines',
+      extraLines: 1,
+    };
+  };
+  const deepPlan = listAll('d/', keysOf(filesOf('deep', scale)));
+  return [
+    list('ls_l_small', 'small', scale.small),
+    list('ls_l_many', 'many', scale.many),
+    list('second_ls', 'many', scale.many, 'same-mount'),
+    list('second_ls_remount', 'many', scale.many, 'other-mount'),
+    list('ls_l_most', 'most', scale.most),
+    {
+      name: 'find',
+      title: `find over ${scale.most.toLocaleString('en')} files in ${scale.directories.toLocaleString('en')} directories`,
+      bucket: 'deep',
+      unit: 's',
+      job: place => ({
+        do: 'run',
+        command: ['find', `${place.mount}/d`, '-type', 'f'],
+        output: `${place.scratch}/${OUTPUT}`,
+      }),
+      plan: deepPlan,
+      raw: { do: 'plan', plan: deepPlan },
+      total: scale.most,
+      count: 'lines',
+    },
+  ];
+}
+
+/** Tables that programs read; their keys in the bucket `tables`. */
+export const PARQUET_KEY = 'table.parquet';
+export const CSV_KEY = 'table.csv';
+
+const PANDAS = `
+import sys, time, pandas
+start = time.perf_counter()
+frame = pandas.read_parquet(sys.argv[1], columns=['c3', 'c11', 'c19'])
+assert frame.shape[1] == 3 and len(frame) > 0
+print(time.perf_counter() - start)
+`;
+
+const FREAD = `
+suppressMessages(library(data.table))
+path <- commandArgs(TRUE)[1]
+print_seconds <- system.time(table <- fread(path, showProgress = FALSE))[['elapsed']]
+stopifnot(ncol(table) == 20, nrow(table) > 0)
+cat(print_seconds, '\\n', sep = '')
+`;
+
+export function tables(scale: Scale, have: { readonly pandas: boolean; readonly fread: boolean }): Workload[] {
+  const whole = (key: string): RawJob => ({ do: 'plan', plan: getWhole([key], scale.table) });
+  const workloads: Workload[] = [];
+  if (have.pandas) {
+    workloads.push({
+      name: 'pandas',
+      title: `pandas reads 3 of 20 columns of a Parquet file of ${size(scale.table)}`,
+      bucket: 'tables',
+      unit: 's',
+      job: place => ({
+        do: 'run',
+        command: ['python3', '-c', PANDAS, `${place.mount}/${PARQUET_KEY}`],
+        timesItself: true,
+      }),
+      total: 1,
+    });
+  }
+  if (have.fread) {
+    workloads.push({
+      name: 'fread',
+      title: `R data.table::fread of a CSV file of ${size(scale.table)}`,
+      bucket: 'tables',
+      unit: 's',
+      job: place => ({
+        do: 'run',
+        command: ['Rscript', '-e', FREAD, `${place.mount}/${CSV_KEY}`],
+        timesItself: true,
+      }),
+      raw: whole(CSV_KEY),
+      plan: getWhole([CSV_KEY], scale.table),
+      total: 1,
+      bytes: scale.table,
+    });
+  }
+  return workloads;
+}
+
+export function workloadsOf(scale: Scale): Workload[] {
+  const nothing = (): LoadJob => ({ do: 'stat', paths: [], size: 0 });
+  return [
+    {
+      name: 'mount_time',
+      title: 'mount, and list its root',
+      bucket: 'small',
+      unit: 's',
+      kind: 'mount-time',
+      job: nothing,
+      total: 0,
+    },
+    {
+      name: 'idle_memory',
+      title: 'resident memory of an idle mount',
+      bucket: 'small',
+      unit: 'MiB',
+      kind: 'idle-memory',
+      job: nothing,
+      total: 0,
+    },
+    ...reading(scale),
+    ...writing(scale),
+    ...manyFiles(scale),
+    ...listing(scale),
+  ];
+}
+
+/** `2 GiB`, `1 GB`: whichever is round. */
+export function size(bytes: number): string {
+  for (const [unit, factor] of [
+    ['GB', 1e9],
+    ['GiB', 2 ** 30],
+    ['MB', 1e6],
+    ['MiB', 2 ** 20],
+    ['KiB', 2 ** 10],
+  ] as const) {
+    if (bytes % factor === 0) return `${bytes / factor} ${unit}`;
+  }
+  return `${(bytes / 1e6).toFixed(0)} MB`;
+}
+
+export { LISTED_SIZE };
