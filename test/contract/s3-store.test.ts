@@ -1,70 +1,22 @@
-/** The S3 store over real connections to the embedded server: plain, over TLS, and on servers that lack something. */
+/** The S3 store over plain connections, over TLS and through tunnels. */
+import net from 'node:net';
 import t from 'tap';
-import type { EmbeddedS3Options } from '../../src/embedded-s3/server.ts';
-import { startEmbeddedS3 } from '../../src/embedded-s3/server.ts';
-import type { S3StoreOptions } from '../../src/s3/open-store.ts';
-import { openS3Store } from '../../src/s3/open-store.ts';
-import type { ObjectStore } from '../../src/s3/store.ts';
-import type { StoreUnderTest } from './store.ts';
-import { storeContract } from './store.ts';
+import type { Origin } from '../../src/s3/http-connection.ts';
+import { overEmbedded } from './embedded-store.ts';
 
-const BUCKET = 'contract';
+t.setTimeout(120_000);
 
-async function overEmbedded(
-  name: string,
-  server: EmbeddedS3Options,
-  lacks: NonNullable<StoreUnderTest['lacks']> = {},
-  options: Partial<S3StoreOptions> = {},
-): Promise<void> {
-  const s3 = await startEmbeddedS3({ buckets: [BUCKET], ...server });
-  t.teardown(() => s3.close());
-  let stores = 0;
-  storeContract(t, name, {
-    lacks,
-    make: async () => {
-      const store = await openS3Store({
-        bucket: BUCKET,
-        prefix: `한 ${stores++}/`,
-        url: s3.url,
-        credentials: async () => s3.credential,
-        ...(s3.ca === undefined ? {} : { ca: s3.ca }),
-        ...options,
-      });
-      if (lacks.conditions) await learn(store);
-      return store;
-    },
+/** As a proxy's tunnel would be: a socket that is connected already. */
+function throughSocket(origin: Origin): Promise<net.Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = net.connect({ host: origin.host, port: origin.port, noDelay: true });
+    socket.once('error', reject);
+    socket.once('connect', () => resolve(socket));
   });
-}
-
-/** That a store keeps no conditions is found out by the first change of an object, in each of both ways. */
-async function learn(store: ObjectStore): Promise<void> {
-  const plain = { headers: {}, metadata: {} };
-  const first = await store.put('learn', [Buffer.from('1')], plain, undefined);
-  const second = await store.put('learn', [Buffer.from('2')], plain, { ifMatch: first.etag });
-  const upload = await store.beginUpload('learn', plain);
-  await upload.complete([await upload.putPart(1, [Buffer.from('3')])], { ifMatch: second.etag });
-  await store.delete('learn');
-  t.equal(store.features.conditionalPut, false);
-  t.equal(store.features.conditionalComplete, false);
 }
 
 await overEmbedded('http', {});
 await overEmbedded('tls', { tls: true });
-await overEmbedded('unquoted ETags', { modes: { unquotedEtags: true } });
-await overEmbedded(
-  'no conditions',
-  { modes: { noConditionalPut: true, noConditionalComplete: true, noConditionalDelete: true } },
-  { conditions: true },
-);
-await overEmbedded(
-  'conditions refused',
-  { modes: { noConditionalPut: 'refuse', noConditionalComplete: 'refuse' } },
-  { conditions: true },
-);
-await overEmbedded(
-  'no batches, no encoding',
-  { modes: { noDeleteObjects: true, noEncodingType: true } },
-  { encodedListing: true },
-);
-await overEmbedded('KMS by default', { modes: { kms: true } }, { md5Etags: true });
-await overEmbedded('versions kept', { modes: { versioning: true } });
+for (const tls of [true, undefined]) {
+  await overEmbedded(`${tls ? 'tls' : 'http'} through a tunnel`, tls ? { tls } : {}, {}, { tunnel: throughSocket });
+}
