@@ -39,7 +39,7 @@ export function fileSystemOptions(values: OptionValues, mounter: Mounter): FileS
     ttl: values.stat_cache_expire ?? DEFAULT_TTL,
     openCheck: values.open_check ?? DEFAULT_OPEN_CHECK,
     link: values.link ?? 'refuse',
-    xattr: values.use_xattr ?? false,
+    xattr: values.use_xattr ?? true,
     bucketSize: values.bucket_size ?? DEFAULT_BUCKET_SIZE,
     hostname: mounter.hostname,
   };
@@ -61,7 +61,7 @@ export function kernelMountOptions(config: Config, mountPoint: string): MountOpt
 
 /** ACLs are stored as extended attributes, and make sense only where each object has its own mode and owner. */
 function storesAcls({ use_xattr, umask, fmask, dmask, uid, gid }: OptionValues): boolean {
-  return use_xattr === true && [umask, fmask, dmask, uid, gid].every(value => value === undefined);
+  return use_xattr !== false && [umask, fmask, dmask, uid, gid].every(value => value === undefined);
 }
 
 export function uploadSizes(values: OptionValues): UploadSizes {

@@ -180,7 +180,7 @@ const semantics = {
     kind: choice('refuse', 'copy'),
     help: 'ln: refuse, or make an independent copy (refuse)',
   }),
-  use_xattr: option({ section: 'Semantics', kind: flag, help: 'store extended attributes' }),
+  use_xattr: option({ section: 'Semantics', kind: flag, help: 'store extended attributes and ACLs (on; =0 for off)' }),
   bucket_size: option({
     section: 'Semantics',
     kind: bytes(1, 1, 2 ** 60, '100GB'),

@@ -146,6 +146,26 @@ t.test('M9 extended attributes', async t => {
   await on.kernel.writeFile('/f', 'x');
   for (const name of ['user.a', 'security.b', 'trusted.c']) await on.kernel.setxattr('/f', name, Buffer.from('1'));
   t.equal(await errnoOf(on.kernel.setxattr('/f', 'other.a', Buffer.from('1'))), 'EOPNOTSUPP');
+  // user::rw-, user:7:rw-, group::r--, mask::rw-, other::---: the mask shows as the group's bits.
+  const entries = [
+    [1, 6, -1],
+    [2, 6, 7],
+    [4, 4, -1],
+    [16, 6, -1],
+    [32, 0, -1],
+  ] as const;
+  const acl = Buffer.alloc(4 + entries.length * 8);
+  acl.writeUInt32LE(2, 0);
+  entries.forEach(([tag, perm, id], i) => {
+    acl.writeUInt16LE(tag, 4 + i * 8);
+    acl.writeUInt16LE(perm, 6 + i * 8);
+    acl.writeInt32LE(id, 8 + i * 8);
+  });
+  await on.kernel.setxattr('/f', 'system.posix_acl_access', acl);
+  t.equal((await on.kernel.stat('/f')).mode, 0o100660);
+  await on.kernel.setattr('/f', { mode: 0o640 });
+  const changed = Buffer.from(await on.kernel.getxattr('/f', 'system.posix_acl_access'));
+  t.equal(changed.readUInt16LE(6 + 3 * 8), 4, 'chmod sets the mask');
 });
 
 t.test('M10 times of a directory', async t => {

@@ -31,7 +31,7 @@ function config(list: string): Config {
 t.test('options reach the filesystem and the kernel', async t => {
   const mounter = { uid: 1000, gid: 1001, hostname: 'box' };
   const plain = fileSystemOptions(config('').values, mounter);
-  t.match(plain, { stat: 'exact', metadata: 's3fs', ttl: 10_000, openCheck: 1_000, xattr: false, mounterUid: 1000 });
+  t.match(plain, { stat: 'exact', metadata: 's3fs', ttl: 10_000, openCheck: 1_000, xattr: true, mounterUid: 1000 });
   t.notOk('umask' in plain || 'uid' in plain);
   const given = config(
     'umask=0022,fmask=0133,dmask=0022,file_mode=0644,dir_mode=0755,mp_umask=0027,uid=5,gid=6,ro,allow_other,stat=list,metadata=aws,link=copy,use_xattr,stat_cache_expire=3,open_check=0,bucket_size=1TB,noexec,multipart_size=64,fsname=x',
@@ -65,6 +65,7 @@ t.test('options reach the filesystem and the kernel', async t => {
     kernelOptions: ['noexec'],
     posixAcl: false,
   });
-  t.match(kernelMountOptions(config('use_xattr'), '/m'), { posixAcl: true, fsname: 'b-1:/p' });
+  t.match(kernelMountOptions(config(''), '/m'), { posixAcl: true, fsname: 'b-1:/p' });
+  t.match(kernelMountOptions(config('use_xattr=0'), '/m'), { posixAcl: false });
   t.match(uploadSizes(given.values), { part: 64 * 1024 * 1024, singlePut: 64 * 1024 * 1024 });
 });
