@@ -3,8 +3,8 @@
  * given back as the real one does. It caches nothing, so that each call reaches the filesystem.
  */
 
-import { FsError } from '../../src/errors.ts';
 import { setMaxListeners } from 'node:events';
+import { FsError } from '../../src/errors.ts';
 import type {
   Attributes,
   DirectoryEntry,

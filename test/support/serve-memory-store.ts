@@ -2,15 +2,16 @@
  * A child process that serves the real filesystem over a store in memory, on a real mount: for conformance runs that want
  * the kernel but no network. Arguments: mount point, options of the filesystem as JSON (may be left out).
  */
-import { DevFuseBinding } from '../../src/fuse/dev-fuse-binding.ts';
-import { observed } from '../../src/fuse/observed.ts';
-import { systemClock } from '../../src/concurrency.ts';
+
 import { BlockCache } from '../../src/cache/block-cache.ts';
 import { BlockPool } from '../../src/cache/block-pool.ts';
 import { Budget } from '../../src/cache/budget.ts';
 import { Spool } from '../../src/cache/spool.ts';
 import { UnsavedMemory } from '../../src/cache/unsaved-memory.ts';
+import { systemClock } from '../../src/concurrency.ts';
 import { S3FileSystem } from '../../src/fs/filesystem.ts';
+import { DevFuseBinding } from '../../src/fuse/dev-fuse-binding.ts';
+import { observed } from '../../src/fuse/observed.ts';
 import { Counters, type Log } from '../../src/telemetry.ts';
 import { DEFAULT_OPTIONS } from './filesystem.ts';
 import { MemoryStore } from './memory-store.ts';
