@@ -33,7 +33,8 @@ export class PartUpload {
   constructor(store: ObjectStore, key: string, description: ObjectDescription) {
     this.key = key;
     this.description = description;
-    this.#upload = store.beginUpload(key, description, { signal: this.#stop.signal });
+    // Not to be interrupted: an upload of which we never learned the id could not be aborted any more.
+    this.#upload = store.beginUpload(key, description);
     this.#upload.catch(() => {
       this.broken = true;
     });

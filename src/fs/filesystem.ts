@@ -186,9 +186,13 @@ export class S3FileSystem implements FileSystemOps {
 
   getattr(nodeid: number, fh: number | undefined, ctx: RequestContext): Awaitable<AttributesReply> {
     const inode = this.namespace.inode(nodeid);
+    if (!inode.parent || this.namespace.isFresh(inode)) return this.#attributes(inode);
     const isOpen = inode instanceof FileInode && inode.opens > 0;
-    if (fh !== undefined || isOpen || !inode.parent || this.namespace.isFresh(inode)) return this.#attributes(inode);
-    return this.#refreshedAttributes(inode, ctx);
+    if (fh === undefined && !isOpen) return this.#refreshedAttributes(inode, ctx);
+    // An open file is not looked for under its name, but guessed attributes are not shown: `cp -p` takes them.
+    const isGuessed = inode instanceof FileInode && inode.isGuessed && this.#environment.options.stat === 'exact';
+    if (!isGuessed) return this.#attributes(inode);
+    return this.namespace.exactly(inode, ctx.signal).then(() => this.#attributes(inode));
   }
 
   async #refreshedAttributes(inode: Inode, ctx: RequestContext): Promise<AttributesReply> {

@@ -55,6 +55,8 @@ abstract class BaseInode {
 export abstract class ObjectInode extends BaseInode {
   /** Last-Modified of the stored version, ms; undefined where we wrote it ourselves and have not asked since. */
   lastModified: number | undefined;
+  /** `posix` is what a listing lets guess: nothing better was known yet of this version. */
+  isGuessed = false;
   /** All that is kept beside the stored bytes, where it is known in full. */
   description: ObjectDescription | undefined;
 

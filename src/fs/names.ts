@@ -74,9 +74,12 @@ export class Names {
     return file;
   }
 
-  async makeDirectory(parent: DirectoryInode, name: Name, mode: number, ctx: RequestContext): Promise<DirectoryInode> {
+  makeDirectory(parent: DirectoryInode, name: Name, mode: number, ctx: RequestContext): Promise<DirectoryInode> {
+    return this.#saver.moves.within([parent], () => this.#makeDirectory(parent, name, mode, ctx));
+  }
+
+  async #makeDirectory(parent: DirectoryInode, name: Name, mode: number, ctx: RequestContext): Promise<DirectoryInode> {
     const key = this.creatable(parent, name, true);
-    await this.#saver.settled(parent);
     await this.#expectFree(parent, name!);
     const { clock } = this.#environment;
     const posix = newPosix(parent, S_IFDIR | (mode & 0o7777), 0, ctx, this.now());
@@ -95,7 +98,18 @@ export class Names {
   }
 
   /** A link with its target, a fifo, a socket or a device: an object whose metadata says what it is. */
-  async makeSpecial(
+  makeSpecial(
+    parent: DirectoryInode,
+    name: Name,
+    mode: number,
+    rdev: number,
+    target: Uint8Array | undefined,
+    ctx: RequestContext,
+  ): Promise<SpecialInode> {
+    return this.#saver.moves.within([parent], () => this.#makeSpecial(parent, name, mode, rdev, target, ctx));
+  }
+
+  async #makeSpecial(
     parent: DirectoryInode,
     name: Name,
     mode: number,
@@ -111,7 +125,6 @@ export class Names {
         'links, fifos and devices live in metadata, which stat=list and metadata=none leave out',
       );
     }
-    await this.#saver.settled(parent);
     await this.#expectFree(parent, name!);
     const posix = newPosix(parent, mode, rdev, ctx, this.now());
     const inode = new SpecialInode(0, 0n, parent, name!, posix);
@@ -152,12 +165,22 @@ export class Names {
   /** link(2) as an independent copy (`link=copy`): S3 has no second name for one object. */
   async link(source: Inode, parent: DirectoryInode, name: Name, ctx: RequestContext): Promise<Inode> {
     if (source instanceof DirectoryInode) throw new FsError('EPERM', 'a directory cannot be linked');
-    const key = this.creatable(parent, name, false);
+    this.creatable(parent, name, false);
     if (this.#environment.options.link !== 'copy') {
       throw new FsError('EPERM', 'S3 has no hard links; -o link=copy makes an independent copy instead');
     }
     if (source instanceof FileInode) await this.#saver.save(source);
-    await this.#expectFree(parent, name!, ctx.signal);
+    return this.#saver.moves.within([source, parent], () => this.#copyAs(source, parent, name!, ctx));
+  }
+
+  async #copyAs(
+    source: FileInode | SpecialInode,
+    parent: DirectoryInode,
+    name: string,
+    ctx: RequestContext,
+  ): Promise<Inode> {
+    const key = this.creatable(parent, name, false);
+    await this.#expectFree(parent, name, ctx.signal);
     return source.lock.run(async () => {
       const { stored } = source;
       if (!stored || !source.parent) throw new FsError('ENOENT', 'what has lost its name cannot get another one');
@@ -170,15 +193,15 @@ export class Names {
       });
       const copy =
         source instanceof FileInode
-          ? this.#namespace.newFile(parent, name!, source.posix)
-          : this.#namespace.newSpecial(parent, name!, source.posix);
+          ? this.#namespace.newFile(parent, name, source.posix)
+          : this.#namespace.newSpecial(parent, name, source.posix);
       if (copy instanceof SpecialInode) copy.target = (source as SpecialInode).target;
       copy.stored = blocks.contentOf({ key, etag: written.etag, size: stored.size });
       copy.description = description;
       copy.exact = source.exact;
       copy.checkedAt = at;
       if (description) this.#namespace.index.wrote(key, written.etag, stored.size, description, at);
-      parent.changes.added(name!);
+      parent.changes.added(name);
       this.#namespace.saved(copy);
       this.touchParent(parent);
       return copy;
@@ -188,8 +211,7 @@ export class Names {
   async unlink(parent: DirectoryInode, name: Name, ctx: RequestContext): Promise<void> {
     const inode = await this.#existing(parent, name, ctx);
     if (inode instanceof DirectoryInode) throw new FsError('EISDIR');
-    await this.#saver.settled(inode);
-    await inode.lock.run(async () => {
+    const remove = async (): Promise<void> => {
       if (inode.parent !== parent) throw new FsError('ENOENT');
       if (inode instanceof FileInode) await this.#orphans.keep(inode);
       // What it was renamed over before its first save is still in S3.
@@ -197,7 +219,8 @@ export class Names {
       if (isInS3) await this.#environment.store.delete(inode.key);
       this.lost(inode);
       this.touchParent(parent);
-    });
+    };
+    await this.#saver.moves.within([inode], () => inode.lock.run(remove));
     // Under the lock nothing is released.
     this.#namespace.release(inode);
     this.keepIfEmptied(parent);
@@ -223,13 +246,13 @@ export class Names {
   async removeDirectory(parent: DirectoryInode, name: Name, ctx: RequestContext): Promise<void> {
     const inode = await this.#existing(parent, name, ctx);
     if (!(inode instanceof DirectoryInode)) throw new FsError('ENOTDIR');
-    await this.#saver.settled(inode);
-    await inode.lock.run(async () => {
+    const remove = async (): Promise<void> => {
       await this.expectEmpty(inode);
       await this.deleteMarkers(inode);
       this.#forgetDirectory(inode);
       this.touchParent(parent);
-    });
+    };
+    await this.#saver.moves.within([inode], () => inode.lock.run(remove));
     this.#namespace.release(inode);
     this.keepIfEmptied(parent);
   }
@@ -266,13 +289,13 @@ export class Names {
     if (page.objects.length > 0) directory.markerKey ??= key;
   }
 
-  /** Deletes the objects by which a directory is known. None where it is known that there is none. */
-  async deleteMarkers(directory: DirectoryInode): Promise<void> {
+  /** Deletes the objects by which a directory is known. None where it is known that there is none; `keepOwn`: not `dir/`. */
+  async deleteMarkers(directory: DirectoryInode, keepOwn = false): Promise<void> {
     if (directory.unmarked) return;
     const { key, markerKey } = directory;
     const { store } = this.#environment;
     if (markerKey !== undefined && markerKey !== key) await store.delete(markerKey);
-    await store.delete(key);
+    if (!keepOwn) await store.delete(key);
     this.#namespace.index.delete(key);
   }
 

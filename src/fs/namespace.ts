@@ -344,8 +344,11 @@ export class Namespace extends InodeTree {
     }
     inode.lastModified = facts.lastModified;
     inode.checkedAt = Math.max(inode.checkedAt, facts.checkedAt);
-    if (facts.exact || !inode.exact || isOther) inode.posix = facts.posix;
-    // What was known exactly is not replaced by a listing's guess, but asked for again when somebody wants it.
+    // What was once known is not replaced by a listing's guess, but asked for again when somebody wants it.
+    if (facts.exact || inode.isGuessed || isOther) {
+      inode.posix = facts.posix;
+      inode.isGuessed = !facts.exact;
+    }
     inode.exact = facts.exact;
     if (facts.metadata && facts.metadata.tagCount === 0) inode.description = facts.metadata.description;
   }

@@ -49,8 +49,37 @@ export class Renamer {
     ctx: RequestContext,
   ): Promise<void> {
     if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) !== 0) throw new FsError('EINVAL', `rename flags ${flags}`);
-    await this.#saver.settled(parent);
-    await this.#saver.settled(newParent);
+    if (flags & RENAME_EXCHANGE) await this.#saveBoth(parent, name, newParent, newName, ctx);
+    await this.#saver.moves.within([parent, newParent], () =>
+      this.#rename(parent, name, newParent, newName, flags, ctx),
+    );
+  }
+
+  /** What was never saved has nothing to be exchanged. */
+  async #saveBoth(
+    parent: DirectoryInode,
+    name: Name,
+    newParent: DirectoryInode,
+    newName: Name,
+    ctx: RequestContext,
+  ): Promise<void> {
+    for (const [directory, each] of [
+      [parent, name],
+      [newParent, newName],
+    ] as const) {
+      const inode = each === undefined ? undefined : await this.#namespace.find(directory, each, ctx.signal);
+      if (inode instanceof FileInode) await this.#saver.save(inode);
+    }
+  }
+
+  async #rename(
+    parent: DirectoryInode,
+    name: Name,
+    newParent: DirectoryInode,
+    newName: Name,
+    flags: number,
+    ctx: RequestContext,
+  ): Promise<void> {
     const source = name === undefined ? undefined : await this.#namespace.find(parent, name, ctx.signal);
     if (!source || name === undefined) throw new FsError('ENOENT');
     this.#names.creatable(newParent, newName, source instanceof DirectoryInode);
@@ -222,38 +251,33 @@ export class Renamer {
     newName: string,
     target: DirectoryInode | undefined,
   ): Promise<void> {
-    let done!: () => void;
-    source.moving = new Promise<void>(resolve => {
-      done = resolve;
-    });
     try {
-      await this.#quiesce(source);
-      const oldKey = source.key;
-      const newKey = `${newParent.key}${newName}/`;
-      const copies = await this.#copyTree(source, oldKey, newKey);
-      if (target) {
-        await this.#names.deleteMarkers(target).catch(() => {});
-        // The copied marker is there already where the source had one: it must not be deleted with the target's.
-        if (copies.has(oldKey)) await this.#restoreMarker(copies.get(oldKey)!, newKey);
-        this.#names.replaced(target);
-      }
-      this.#relocate(source, newParent, newName, !target);
-      this.#follow(source, newKey, copies, oldKey);
-      this.#namespace.dropAhead();
-      this.#namespace.changed(newParent, newName, { name: newName, directory: true });
-      await this.#deleteCopied([...copies.keys()]);
+      await this.#saver.moves.move(source, () => this.#moveBelow(source, newParent, newName, target));
     } finally {
-      source.moving = undefined;
-      done();
       if (target) this.#namespace.release(target);
     }
   }
 
-  /** Waits for saves under way below a directory; new ones wait for `moving`. */
-  async #quiesce(directory: DirectoryInode): Promise<void> {
-    for (const inode of descendants(directory)) {
-      if (inode.lock.locked) await inode.lock.run(() => {});
+  async #moveBelow(
+    source: DirectoryInode,
+    newParent: DirectoryInode,
+    newName: string,
+    target: DirectoryInode | undefined,
+  ): Promise<void> {
+    const oldKey = source.key;
+    const newKey = `${newParent.key}${newName}/`;
+    const copies = await this.#copyTree(source, oldKey, newKey, target);
+    if (target) {
+      // Its marker was replaced by a copy of the source's, if that had one.
+      const isReplaced = copies.has(oldKey) || source.markerKey === newKey;
+      await this.#names.deleteMarkers(target, isReplaced).catch(() => {});
+      this.#names.replaced(target);
     }
+    this.#relocate(source, newParent, newName, !target);
+    this.#follow(source, newKey, copies, oldKey);
+    this.#namespace.dropAhead();
+    this.#namespace.changed(newParent, newName, { name: newName, directory: true });
+    await this.#deleteCopied([...copies.keys()]);
   }
 
   /** Copies everything below `oldKey`; takes its copies back if one fails. Returns what was copied: old key → version there. */
@@ -261,6 +285,7 @@ export class Renamer {
     source: DirectoryInode,
     oldKey: string,
     newKey: string,
+    target: DirectoryInode | undefined,
   ): Promise<Map<string, { from: ObjectVersion; written: Written }>> {
     const { store } = this.#environment;
     const limit = store.limits.maxKeyBytes - store.prefixBytes;
@@ -289,6 +314,8 @@ export class Renamer {
       else if (copies.size === 0 && !this.#hasUnsaved(source)) this.#saver.keepDirectory(source);
     } catch (error) {
       await store.deleteMany([...copies.keys()].map(key => newKey + key.slice(oldKey.length))).catch(() => {});
+      // The marker of the directory that was to be replaced went with the copy that had replaced it.
+      if (target && copies.has(oldKey)) this.#saver.keepDirectory(target);
       if (isStoreError(error, 'precondition-failed', 'not-found')) {
         throw new FsError('EBUSY', `${oldKey} was changed by another client while it was renamed; try again`, {
           cause: error,
@@ -312,10 +339,6 @@ export class Renamer {
     const written = await this.#environment.store.put(newKey, [], description, undefined);
     this.#saver.marked(source, newKey, written.etag, description, at);
     await this.#environment.store.delete(old);
-  }
-
-  async #restoreMarker(copy: { from: ObjectVersion }, newKey: string): Promise<void> {
-    await this.#environment.store.copy(copy.from, newKey, undefined, undefined);
   }
 
   /** Everything the tree holds below follows: versions, what is known of them, and listings to be asked again. */
@@ -382,7 +405,6 @@ export class Renamer {
     if (a instanceof DirectoryInode || b instanceof DirectoryInode) {
       throw new FsError('EINVAL', 'directories cannot be exchanged: S3 has no such operation');
     }
-    for (const inode of [a, b]) if (inode instanceof FileInode) await this.#saver.save(inode);
     const [first, second] = a.nodeid < b.nodeid ? [a, b] : [b, a];
     await first.lock.run(() =>
       second.lock.run(async () => {

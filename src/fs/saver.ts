@@ -19,6 +19,7 @@ import { type ContentTypes, contentTypeOf, DEFAULT_CONTENT_TYPE, DIRECTORY_CONTE
 import type { Environment } from './environment.ts';
 import { DirectoryInode, FileInode, type Inode, type SpecialInode } from './inode.ts';
 import { byteLength, NAME_MAX } from './keys.ts';
+import { Moves } from './moves.ts';
 import type { Namespace } from './namespace.ts';
 import { decodePosix, encodePosix, type FullPosix, timestampOf, withMtime } from './posix.ts';
 
@@ -37,6 +38,7 @@ const FIRST_RETRY = 1000;
 const LAST_RETRY = 60_000;
 
 export class Saver {
+  readonly moves = new Moves();
   readonly #environment: Environment;
   readonly #namespace: Namespace;
   readonly #types: ContentTypes;
@@ -82,6 +84,7 @@ export class Saver {
     if (inode.exact || info.etag !== stored.version.etag) return;
     // What a listing had guessed must not be written back as if it were the object's own.
     inode.posix = describedPosix(this.#environment.options, info.description, info.size, info.lastModified, false);
+    inode.isGuessed = false;
     inode.exact = true;
   }
 
@@ -140,13 +143,13 @@ export class Saver {
   async #save(file: FileInode): Promise<void> {
     this.#cancelRetry(file);
     try {
-      await this.settled(file);
-      await file.lock.run(async () => {
+      const save = async (): Promise<void> => {
         if (file.unlinked) return;
         if (file.supersededIn) this.#returnToTree(file);
         if (file.content?.unsaved) await this.#saveContent(file);
         else if (file.metadataUnsaved) await this.#copyMetadata(file);
-      });
+      };
+      await this.moves.within([file], () => file.lock.run(save));
       file.saveError = undefined;
       file.failedSaves = 0;
     } catch (error) {
@@ -324,15 +327,13 @@ export class Saver {
   async saveMetadata(inode: Inode): Promise<void> {
     this.takeMetadata(inode);
     if (!inode.metadataUnsaved) return;
-    await this.settled(inode);
-    await this.#metadataSlots.run(() =>
-      inode.lock.run(async () => {
-        if (!inode.metadataUnsaved) return;
-        if (inode instanceof DirectoryInode) await this.#putMarker(inode);
-        // Unsaved or open for writing: it goes with the save.
-        else if (!(inode instanceof FileInode && inode.content?.unsaved)) await this.#copyMetadata(inode);
-      }),
-    );
+    const save = async (): Promise<void> => {
+      if (!inode.metadataUnsaved) return;
+      if (inode instanceof DirectoryInode) await this.#putMarker(inode);
+      // Unsaved or open for writing: it goes with the save.
+      else if (!(inode instanceof FileInode && inode.content?.unsaved)) await this.#copyMetadata(inode);
+    };
+    await this.moves.within([inode], () => this.#metadataSlots.run(() => inode.lock.run(save)));
     this.#namespace.release(inode);
   }
 
@@ -419,16 +420,6 @@ export class Saver {
   }
 
   // --- waiting --------------------------------------------------------------------------------------------------------
-
-  /** Waits until no directory above is being renamed. */
-  async settled(inode: Inode): Promise<void> {
-    for (let above: Inode | undefined = inode; above; above = above.parent) {
-      if (above instanceof DirectoryInode && above.moving) {
-        await above.moving;
-        above = inode;
-      }
-    }
-  }
 
   #run(work: Promise<void>): void {
     const running = work.catch(() => {}).finally(() => void this.#running.delete(running));

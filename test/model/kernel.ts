@@ -28,7 +28,7 @@ interface KernelInode {
   readonly nodeid: number;
   /** i_rwsem: of a directory around changes of its names, of a file around changes of its bytes and attributes. */
   readonly lock: SharedLock;
-  /** Removed: nothing can be made in it any more. */
+  /** Has lost its name: nothing can be made in it, and it gets no other name. */
   isDead: boolean;
   /** Given back when nobody uses it any more. */
   lookups: number;
@@ -305,6 +305,7 @@ export class ModelKernel implements KernelNotifier {
         const { inode } = source;
         if (inode.type === S_IFDIR) throw new FsError('EPERM');
         await inode.lock.exclusive(async () => {
+          if (inode.isDead) throw new FsError('ENOENT');
           this.#made(parent, name, await this.#ops.link(inode.nodeid, parent.inode.nodeid, name, this.#ctx));
         });
       });
@@ -326,6 +327,7 @@ export class ModelKernel implements KernelNotifier {
         if (!inode) throw new FsError('ENOENT');
         if (inode.type === S_IFDIR) throw new FsError('EISDIR');
         await inode.lock.exclusive(async () => this.#ops.unlink(parent.inode.nodeid, name, this.#ctx));
+        inode.isDead = true;
         this.#drop(dentry);
       });
     });
@@ -389,7 +391,9 @@ export class ModelKernel implements KernelNotifier {
       if (source.inode.type !== S_IFDIR && target.inode.type === S_IFDIR) throw new FsError('EISDIR');
     }
     const oldName = source.name;
-    const inodes = [source.inode, ...(target.inode ? [target.inode] : [])].filter(({ type }) => type !== S_IFDIR);
+    // Nothing is made any more in a directory that is about to be replaced.
+    const inodes = source.inode.type === S_IFDIR ? [] : [source.inode];
+    if (target.inode) inodes.push(target.inode);
     await locked(inodes, async () => {
       await this.#ops.rename(oldParent.inode.nodeid, oldName, newParent.inode.nodeid, newName, flags, this.#ctx);
     });
@@ -398,7 +402,7 @@ export class ModelKernel implements KernelNotifier {
       this.#take(target);
       this.#put(target, oldParent, oldName);
     } else {
-      if (target.inode?.type === S_IFDIR) target.inode.isDead = true;
+      if (target.inode) target.inode.isDead = true;
       this.#drop(target);
     }
     this.#put(source, newParent, newName);

@@ -333,3 +333,20 @@ t.test('a directory keeps the time of what was made in it, while the kernel hold
   t.same((await kernel.stat('/d')).mtime, mtime);
   await kernel.close(open);
 });
+
+t.test('fstat of a large file that only a listing has told of shows its own attributes', async t => {
+  const fs = makeFileSystem();
+  await fs.kernel.writeFile('/f', Buffer.alloc(5000));
+  await fs.kernel.setattr('/f', { mode: 0o604, mtime: { sec: 5, nsec: 6 } });
+  await fs.clock.advance(100_000);
+  const { kernel, filesystem, clock } = fs.remount();
+  const open = await kernel.open('/f', 0);
+  for (let i = 0; i < 3; i++) {
+    const { attributes } = await filesystem.getattr(open.nodeid, undefined, kernel.ctx);
+    t.same([attributes.mode, attributes.mtime], [0o100604, { sec: 5, nsec: 6 }]);
+    await clock.advance(20_000);
+    await kernel.names('/');
+    await kernel.exists('/f');
+  }
+  await kernel.close(open);
+});
