@@ -9,10 +9,14 @@ import {
   fstatSync,
   fsyncSync,
   ftruncateSync,
+  linkSync,
+  lstatSync,
   openSync,
   readFileSync,
+  readlinkSync,
   readSync,
   statSync,
+  symlinkSync,
   truncateSync,
   unlinkSync,
   utimesSync,
@@ -22,11 +26,18 @@ import {
 import { join } from 'node:path';
 import { patternBytes } from '../support/pattern.ts';
 import { run, shell } from '../support/processes.ts';
-import { mapShared } from '../support/syscalls.ts';
+import { copyFileRange, fallocate, lseek, mapShared } from '../support/syscalls.ts';
 import type { FunctionalTest } from './functional.ts';
 import { codeOf } from './names.ts';
 
 const MIB = 1024 * 1024;
+
+/** fallocate(2), lseek(2). */
+const FALLOC_FL_KEEP_SIZE = 1;
+const FALLOC_FL_PUNCH_HOLE = 2;
+const SEEK_SET = 0;
+const SEEK_DATA = 3;
+const SEEK_HOLE = 4;
 
 export const writing: readonly FunctionalTest[] = [
   {
@@ -261,6 +272,55 @@ export const writing: readonly FunctionalTest[] = [
       t.equal(statSync(`${path} copy`).mode & 0o777, 0o640);
       copyFileSync(path, `${path} 2`);
       t.equal(readFileSync(`${path} 2`, 'utf8'), 'x');
+    },
+  },
+  {
+    name: 'links, and what S3 has not',
+    async run(t, { dir, prefix, client }) {
+      writeFileSync(join(dir, 'file'), 'x');
+      symlinkSync('../somewhere/없는', join(dir, 'link'));
+      symlinkSync('file', join(dir, 'to file'));
+      t.equal(readlinkSync(join(dir, 'link')), '../somewhere/없는');
+      t.equal(readFileSync(join(dir, 'to file'), 'utf8'), 'x');
+      t.ok(lstatSync(join(dir, 'link')).isSymbolicLink());
+      unlinkSync(join(dir, 'link'));
+      t.equal(
+        codeOf(() => linkSync(join(dir, 'file'), join(dir, 'hard'))),
+        'EPERM',
+      );
+      run('mkfifo', [join(dir, 'fifo')]);
+      t.ok(lstatSync(join(dir, 'fifo')).isFIFO());
+      t.same(await client.keys(prefix), [prefix, `${prefix}fifo`, `${prefix}file`, `${prefix}to file`]);
+    },
+  },
+  {
+    name: 'fallocate, holes, copy_file_range, direct I/O',
+    run(t, { dir }) {
+      const path = join(dir, 'holes');
+      const file = openSync(path, 'w+');
+      fallocate(file, 0, 0, 1_000_000);
+      t.equal(fstatSync(file).size, 1_000_000);
+      writeSync(file, patternBytes(200_000, 8), 0, 200_000, 300_000);
+      fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 350_000, 50_000);
+      const data = lseek(file, 0, SEEK_DATA);
+      t.ok(data <= 300_000, `data at ${data}`);
+      t.ok(lseek(file, 300_000, SEEK_HOLE) <= 1_000_000);
+      const expected = Buffer.alloc(1_000_000);
+      patternBytes(200_000, 8).copy(expected, 300_000);
+      expected.fill(0, 350_000, 400_000);
+      t.ok(readFileSync(path).equals(expected));
+      lseek(file, 0, SEEK_SET);
+      const copy = openSync(join(dir, 'copy'), 'w');
+      let copied = 0;
+      for (let got = 1; got > 0 && copied < 1_000_000; copied += got)
+        got = copyFileRange(file, copy, 1_000_000 - copied);
+      closeSync(copy);
+      closeSync(file);
+      t.equal(copied, 1_000_000);
+      t.ok(readFileSync(join(dir, 'copy')).equals(expected));
+      const direct = join(dir, 'direct');
+      run('dd', [`if=${path}`, `of=${direct}`, 'bs=64k', 'iflag=direct', 'oflag=direct', 'status=none']);
+      t.ok(readFileSync(direct).equals(expected), 'by O_DIRECT');
     },
   },
   {

@@ -51,7 +51,8 @@ export class ForeignClient {
       new PutObjectCommand({
         Bucket: this.bucket,
         Key: key,
-        Body: body,
+        // The SDK takes an empty string for a stream of unknown length, and says so each time.
+        Body: typeof body === 'string' ? Buffer.from(body) : body,
         ...(contentType && { ContentType: contentType }),
         ...(metadata && { Metadata: metadata }),
       }),
