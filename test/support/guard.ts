@@ -11,7 +11,6 @@ import { type ChildProcess, spawn } from 'node:child_process';
  * end all of that is undone, the mounts after the processes: without its daemon no mount keeps anybody waiting.
  */
 const SCRIPT = `
-pids= mounts= modes=
 lines=$(timeout "$1" cat)
 printf '%s\\n' "$lines" | while read -r kind value; do [ "$kind" = pid ] && kill -9 "$value" 2>/dev/null; done
 printf '%s\\n' "$lines" | while read -r kind value; do

@@ -7,6 +7,15 @@ export function withEnvironment(environment: NodeJS.ProcessEnv): string[] {
   return ['-i', ...given.map(([name, value]) => `${name}=${value}`)];
 }
 
+/** Where the package is not called as its program; `npm test` has the whole list in `scripts/requirements.mjs`. */
+const PACKAGES: Readonly<Record<string, string>> = {
+  Rscript: 'r-base-core r-cran-data.table',
+  'dpkg-deb': 'dpkg',
+  monmaptool: 'radosgw ceph-mon ceph-osd ceph-common',
+  umount: 'mount',
+  fusermount3: 'fuse3',
+};
+
 export interface RunOptions {
   readonly cwd?: string;
   readonly env?: NodeJS.ProcessEnv;
@@ -42,7 +51,7 @@ export function runBytes(program: string, args: readonly string[], options: RunO
   // env(1) says so where there is no such program.
   if (result.status === 127) {
     throw new Error(
-      `'${program}' is missing: npm test -- programs installs it (or apt-get install, see scripts/requirements.mjs)`,
+      `'${program}' is missing: npm test installs it, or: sudo apt-get install ${PACKAGES[program] ?? program}`,
     );
   }
   if (!codes.includes(result.status ?? -1)) {
