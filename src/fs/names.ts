@@ -235,7 +235,8 @@ export class Names {
     this.#namespace.index.delete(inode.key);
     if (inode instanceof FileInode) {
       inode.unlinked = true;
-      if (inode.opens === 0) void inode.content?.discard();
+      // Perhaps closed while its bytes were being made safe.
+      if (inode.opens === 0) void this.#orphans.drop(inode);
       else inode.content?.keepLocal();
     }
     if (!parent) return;

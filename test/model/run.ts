@@ -153,9 +153,6 @@ function checkSaved(world: World): void {
 /** Walks all of it: names, attributes, contents, links, extended attributes. */
 export async function checkTree(world: World): Promise<void> {
   const inos = new Map<bigint, string>();
-  for (const [id, { file }] of world.model.handles) {
-    if (!file.isLinked) await checkNameless(world, id, file);
-  }
   for (const [path, entry] of world.model.paths()) {
     const attributes = await world.kernel.stat(path);
     const wrong = wrongAttributes(world, entry, attributes);
@@ -180,14 +177,23 @@ export async function checkTree(world: World): Promise<void> {
       world.fail(`${path} has xattrs ${JSON.stringify([...xattrs])} instead of ${JSON.stringify([...entry.xattrs])}`);
     }
   }
+  for (const [id, { file }] of world.model.handles) await checkHandle(world, id, file, inos);
 }
 
-/** What has lost its name is there as long as it is open. */
-async function checkNameless(world: World, id: number, entry: ModelFile): Promise<void> {
+/** What is open is the file that it was, also without its name. */
+async function checkHandle(
+  world: World,
+  id: number,
+  entry: ModelFile,
+  inos: ReadonlyMap<bigint, string>,
+): Promise<void> {
   const file = world.files.get(id)!;
-  const wrong = wrongAttributes(world, entry, await world.kernel.fstat(file));
+  const attributes = await world.kernel.fstat(file);
+  const wrong = wrongAttributes(world, entry, attributes);
   if (wrong) world.fail(`fstat of #${id}: ${wrong}`);
+  const path = inos.get(attributes.ino);
+  if ((path === undefined) === entry.isLinked) world.fail(`#${id} is ${path ?? 'nowhere'}`);
   if ((file.flags & O_ACCMODE) === O_WRONLY) return;
   const bytes = await world.kernel.read(file, 0, entry.bytes.length + 1);
-  if (Buffer.compare(bytes, entry.bytes) !== 0) world.fail(`#${id}, which has no name, has other bytes`);
+  if (Buffer.compare(bytes, entry.bytes) !== 0) world.fail(`#${id} has other bytes`);
 }

@@ -4,8 +4,17 @@
  */
 import { actionOf, type Command } from './commands.ts';
 import type { ReferenceFileSystem } from './reference.ts';
-import { checkTree, runCommand } from './run.ts';
-import { type Action, Difference, disagreement, type Outcome, outcomeOf, realOutcomeOf, type World } from './world.ts';
+import { checkInvariants, checkTree, finish, runCommand, turns } from './run.ts';
+import {
+  type Action,
+  Difference,
+  disagreement,
+  type Outcome,
+  outcomeOf,
+  realOutcomeOf,
+  type Setting,
+  World,
+} from './world.ts';
 
 /** Commands that may run beside others. */
 const ALONE: readonly Command['do'][] = ['remount', 'drain', 'foreignPut', 'foreignDelete'];
@@ -16,6 +25,18 @@ export interface Group {
   readonly commands: readonly Command[];
   /** How many turns each request to the store waits, in order of their arrival, again and again. */
   readonly delays: readonly number[];
+}
+
+export async function runSteps(setting: Setting, steps: readonly (Command | Group)[]): Promise<void> {
+  const world = new World(setting);
+  for (const step of steps) {
+    if ('commands' in step) await runGroup(world, step);
+    else await runCommand(world, step);
+    // What was begun by the way comes to its end.
+    await turns(3);
+    checkInvariants(world);
+  }
+  await finish(world);
 }
 
 export async function runGroup(world: World, group: Group): Promise<void> {

@@ -1,0 +1,90 @@
+/** What the random tests of calls at the same time have found, each as small as it shrank. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import { MIB } from '../support/file-contents.ts';
+import type { Command } from './commands.ts';
+import { type Group, runSteps } from './together.ts';
+import type { Setting } from './world.ts';
+
+const spool = mkdtempSync(join(tmpdir(), 's3mount-model-'));
+t.teardown(() => rmSync(spool, { recursive: true, force: true }));
+
+const usual: Setting = {
+  remembers: false,
+  ttl: 10_000,
+  openCheck: 1000,
+  metadata: 's3fs',
+  link: 'refuse',
+  budget: 3 * MIB,
+  spool,
+};
+
+const RDWR_CREAT = 0o102;
+
+const found: readonly (readonly [name: string, steps: readonly (Command | Group)[], setting?: Partial<Setting>])[] = [
+  [
+    'what is made in a directory while that is renamed is there',
+    [
+      { do: 'mkdir', at: { below: 0, name: 'a' }, mode: 0o644 },
+      { do: 'mkdir', at: { below: 0, name: '-' }, mode: 0o644 },
+      { do: 'utimens', at: { existing: 'any', index: 0 }, ms: 0 },
+      {
+        commands: [
+          { do: 'rename', at: { below: 0, name: '-' }, to: { below: 0, name: 'a' }, flags: 0 },
+          { do: 'mkdir', at: { below: 1, name: 'a' }, mode: 0o644 },
+        ],
+        delays: [0, 1],
+      },
+    ],
+  ],
+  [
+    'an upload that begins while its file is unlinked is not left behind',
+    [
+      { do: 'open', at: { below: 0, name: 'a' }, flags: RDWR_CREAT, mode: 0o644 },
+      {
+        commands: [
+          { do: 'write', file: 0, offset: -1, length: 70_000, tag: 0 },
+          { do: 'unlink', at: { existing: 'file', index: 0 } },
+        ],
+        delays: [1],
+      },
+    ],
+  ],
+  [
+    'a file closed while it is unlinked holds no memory',
+    [
+      { do: 'open', at: { below: 0, name: 'a' }, flags: RDWR_CREAT, mode: 0o644 },
+      { do: 'write', file: 0, offset: 0, length: 1, tag: 0 },
+      {
+        commands: [
+          { do: 'close', file: 0 },
+          { do: 'stat', at: { below: 0, name: 'a' } },
+          { do: 'unlink', at: { existing: 'file', index: 0 } },
+        ],
+        delays: [0],
+      },
+    ],
+  ],
+  [
+    'a listing does not replace what is known of an open file',
+    [
+      { do: 'foreignPut', at: { below: 0, name: 'a' }, length: 70_000, tag: 0 },
+      { do: 'link', at: { existing: 'any', index: 0 }, to: { below: 0, name: '-' } },
+      { do: 'open', at: { existing: 'file', index: 0 }, flags: 0, mode: 0o644 },
+      {
+        commands: [{ do: 'unlink', at: { existing: 'file', index: 0 } }, { do: 'forgetNames' }],
+        delays: [0],
+      },
+    ],
+    { ttl: 0, openCheck: 0, link: 'copy' },
+  ],
+];
+
+for (const [name, steps, setting] of found) {
+  t.test(name, async t => {
+    await runSteps({ ...usual, ...setting }, steps);
+    t.pass('no difference');
+  });
+}
