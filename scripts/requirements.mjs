@@ -31,6 +31,9 @@ const programs = [
   },
 ];
 
+/** The mount whose users come to us, at the version that the distribution has. */
+const s3fs = { program: 's3fs', apt: 's3fs', dnf: 's3fs-fuse', megabytes: 1 };
+
 /** A single-node Ceph with its S3 gateway. */
 const rgw = {
   program: 'radosgw',
@@ -71,6 +74,7 @@ export const groups = {
   nodes: { directories: ['nodes'], requirements: [fuse3], nodes: true, seconds: 120, jobs: 1, minutes: 1 },
   large: { directories: ['large'], requirements: [fuse3], seconds: 240, jobs: 1, minutes: 2 },
   programs: { directories: ['programs'], requirements: programs, python: true, seconds: 300, jobs: 2, minutes: 5 },
+  interop: { directories: ['interop'], requirements: [fuse3, s3fs], seconds: 240, jobs: 1, minutes: 2 },
   rgw: { directories: ['rgw'], requirements: [fuse3, rgw], seconds: 300, jobs: 1, minutes: 2 },
 };
 
