@@ -29,7 +29,8 @@ const found: readonly (readonly [name: string, steps: readonly (Command | Group)
     [
       { do: 'mkdir', at: { below: 0, name: 'a' }, mode: 0o644 },
       { do: 'mkdir', at: { below: 0, name: '-' }, mode: 0o644 },
-      { do: 'utimens', at: { existing: 'any', index: 0 }, ms: 0 },
+      { do: 'advance', ms: 12_000 },
+      { do: 'stat', at: { below: 1, name: 'a' } },
       {
         commands: [
           { do: 'rename', at: { below: 0, name: '-' }, to: { below: 0, name: 'a' }, flags: 0 },
