@@ -273,7 +273,11 @@ export async function runMountCell(
     let settledSeconds: number | undefined;
     if (workload.outcome && judged.status === 'ok') {
       settledSeconds = await settle(workload, server, contents!, result?.began ?? began, limit + 60);
-      if (settledSeconds === undefined) judged = { ...judged, status: 'failed', note: 'S3 never got everything' };
+      if (settledSeconds === undefined) {
+        const { files, bytes } = await server.contents(workload.bucket);
+        const note = `S3 never had what it should: at last ${files} files of ${bytes} bytes in all`;
+        judged = { ...judged, status: 'failed', note };
+      }
     }
     const after = await readMeter(server, mounted.pid);
     const peakBytes = memoryBytes(mounted.pid, 'VmHWM');
