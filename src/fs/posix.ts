@@ -63,6 +63,11 @@ function parseOctal(text: string | undefined): number | undefined {
   return Number.parseInt(text.trim(), 8);
 }
 
+/** As `parseNumber`; six octal digits with a file type are more than any decimal mode: so rclone -M writes them. */
+function parseMode(text: string | undefined): number | undefined {
+  return text !== undefined && /^1[0-7]{5}$/.test(text.trim()) ? parseOctal(text) : parseNumber(text);
+}
+
 /** An id fits 32 bits; 2^32 - 1 means "no change" to chown(2) and is nobody's. */
 function asId(value: number | undefined): number | undefined {
   return value !== undefined && value < 0xffffffff ? value : undefined;
@@ -137,7 +142,7 @@ export function encodeXattrs(xattrs: ReadonlyMap<string, Uint8Array>): string {
 /** Reads whatever POSIX metadata there is. The families in order: s3fs (and geesefs, rclone), AWS, s3sync, GCS. */
 export function decodePosix(metadata: Metadata): StoredPosix {
   const mode =
-    parseNumber(metadata['mode']) ??
+    parseMode(metadata['mode']) ??
     parseOctal(metadata['file-permissions']) ??
     parseNumber(metadata['permissions']) ??
     parseOctal(metadata['goog-reserved-posix-mode']);
@@ -183,33 +188,86 @@ function decodeTarget(text: string): string {
   }
 }
 
+/** How each header of a family says it. A family is written in full where the style asks for it. */
+type Family = Readonly<Record<string, (posix: FullPosix) => string>>;
+
+const S3FS_FAMILY: Family = {
+  mode: posix => String(posix.mode),
+  uid: posix => String(posix.uid),
+  gid: posix => String(posix.gid),
+  mtime: posix => formatTime(posix.mtime),
+  ctime: posix => formatTime(posix.ctime),
+  atime: posix => formatTime(posix.atime),
+};
+
+const AWS_FAMILY: Family = {
+  'file-permissions': posix => `0${posix.mode.toString(8)}`,
+  'file-owner': posix => String(posix.uid),
+  'file-group': posix => String(posix.gid),
+  'file-mtime': posix => formatAwsTime(posix.mtime),
+  'file-atime': posix => formatAwsTime(posix.atime),
+};
+
+/** Never begun by us, only kept right. gsutil has permissions in octal and times in whole seconds. */
+const GCS_FAMILY: Family = {
+  'goog-reserved-posix-mode': posix => (posix.mode & ~S_IFMT).toString(8),
+  'goog-reserved-posix-uid': posix => String(posix.uid),
+  'goog-reserved-posix-gid': posix => String(posix.gid),
+  'goog-reserved-file-mtime': posix => String(posix.mtime.sec),
+  'goog-reserved-file-atime': posix => String(posix.atime.sec),
+};
+
+/** The same of s3sync. Its names are anybody's: they are its own where all three are there and are numbers. */
+const S3SYNC_FAMILY: Family = {
+  permissions: posix => String(posix.mode & ~S_IFMT),
+  owner: posix => String(posix.uid),
+  group: posix => String(posix.gid),
+};
+
+/** Sets the headers of a family: all of them, or those that are there and hold a number (a stranger's `mode: fast` stays). */
+function update(result: Record<string, string>, family: Family, posix: FullPosix, all: boolean): void {
+  for (const [name, format] of Object.entries(family)) {
+    if (all || /^-?\d/.test(result[name] ?? '')) result[name] = format(posix);
+  }
+}
+
 /**
- * User metadata for a write: what others keep there (`existing`) with ours brought up to date. A family of headers that the
- * object already has is updated whatever the style; `none` adds no family.
+ * User metadata for a write: what others keep there (`existing`) with ours brought up to date. Headers of any family that
+ * the object already has are updated whatever the style, or their readers, and we, would go on to believe the old ones.
  */
 export function encodePosix(posix: FullPosix, style: MetadataStyle, existing: Metadata = {}): Record<string, string> {
   const result: Record<string, string> = { ...existing };
-  if (style === 's3fs' || style === 'both' || (style === 'none' && 'mode' in existing)) {
-    result['mode'] = String(posix.mode);
-    result['uid'] = String(posix.uid);
-    result['gid'] = String(posix.gid);
-    result['mtime'] = formatTime(posix.mtime);
-    result['ctime'] = formatTime(posix.ctime);
-    result['atime'] = formatTime(posix.atime);
-    if (posix.rdev !== 0) result['rdev'] = String(posix.rdev);
-  } else if ('mtime' in existing) {
-    result['mtime'] = formatTime(posix.mtime);
-  }
-  if (style === 'aws' || style === 'both' || 'file-permissions' in existing) {
-    result['file-permissions'] = `0${posix.mode.toString(8)}`;
-    result['file-owner'] = String(posix.uid);
-    result['file-group'] = String(posix.gid);
-    result['file-mtime'] = formatAwsTime(posix.mtime);
-    result['file-atime'] = formatAwsTime(posix.atime);
+  update(result, S3FS_FAMILY, posix, style === 's3fs' || style === 'both' || parseMode(existing['mode']) !== undefined);
+  if (posix.rdev !== 0 && 'mode' in result) result['rdev'] = String(posix.rdev);
+  update(
+    result,
+    AWS_FAMILY,
+    posix,
+    style === 'aws' || style === 'both' || parseOctal(existing['file-permissions']) !== undefined,
+  );
+  update(result, GCS_FAMILY, posix, false);
+  if (Object.keys(S3SYNC_FAMILY).every(name => parseNumber(existing[name]) !== undefined)) {
+    update(result, S3SYNC_FAMILY, posix, false);
   }
   if (posix.xattrs.size > 0) result['xattr'] = encodeXattrs(posix.xattrs);
   else delete result['xattr'];
   return result;
+}
+
+/**
+ * User metadata without what others computed from the bytes that are being replaced: with the old sum rclone and s3cmd would
+ * call the new content corrupt. (Both keep it for objects in parts, whose ETag is no MD5.)
+ */
+export function withoutChecksums(metadata: Metadata): Record<string, string> {
+  const { md5chksum: _, ...rest }: Record<string, string> = metadata;
+  const s3cmd = rest['s3cmd-attrs'];
+  if (s3cmd !== undefined) {
+    rest['s3cmd-attrs'] = s3cmd
+      .split('/')
+      .filter(attribute => !attribute.startsWith('md5:'))
+      .join('/');
+  }
+  return rest;
 }
 
 /** User metadata with the time of the last change added, where it has none: S3 would show the time of a copy instead. */

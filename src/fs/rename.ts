@@ -334,6 +334,7 @@ export class Renamer {
   /** A marker that is no `dir/` (`dir_$folder$`, or `dir` with a directory's type): the new name gets one of ours. */
   async #moveForeignMarker(source: DirectoryInode, newKey: string): Promise<void> {
     const old = source.markerKey!;
+    await this.#saver.learnMarker(source);
     const description = this.#saver.describe(source);
     const at = this.#environment.clock.monotonic();
     const written = await this.#environment.store.put(newKey, [], description, undefined);

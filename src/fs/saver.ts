@@ -21,7 +21,7 @@ import { DirectoryInode, FileInode, type Inode, type SpecialInode } from './inod
 import { byteLength, NAME_MAX } from './keys.ts';
 import { Moves } from './moves.ts';
 import type { Namespace } from './namespace.ts';
-import { decodePosix, encodePosix, type FullPosix, timestampOf, withMtime } from './posix.ts';
+import { decodePosix, encodePosix, type FullPosix, timestampOf, withMtime, withoutChecksums } from './posix.ts';
 
 /** How long a change of metadata waits for the next one: chmod, chown and utimens of one program come within a few ms. */
 const METADATA_DELAY = 50;
@@ -88,6 +88,26 @@ export class Saver {
     inode.exact = true;
   }
 
+  /** The same of a directory's own object, which is always written whole. No request where it is known. */
+  async learnMarker(directory: DirectoryInode): Promise<void> {
+    if (directory.unmarked || directory.markerDescription?.tags) return;
+    const { store, clock } = this.#environment;
+    const { index } = this.#namespace;
+    const key = this.markerKey(directory);
+    let known = directory.markerDescription && index.get(key);
+    if (!known) {
+      const at = clock.monotonic();
+      try {
+        known = index.record(await store.head(key), at);
+      } catch (error) {
+        if (isStoreError(error, 'not-found')) return;
+        throw error;
+      }
+    }
+    const tags = known.tagCount > 0 ? await store.tags(key) : [];
+    directory.markerDescription = tags.length > 0 ? { ...known.description, tags } : known.description;
+  }
+
   /**
    * What a copy of an object under another name has to be told; undefined where everything goes along by itself. Metadata
    * that waits goes along, and an object without any keeps its time: S3 would show that of the copy.
@@ -115,7 +135,8 @@ export class Saver {
       describe: writing => {
         // The write that fills the first parts has not moved the times yet.
         if (writing) file.posix = changedNow(file.posix, timestampOf(this.#environment.clock.now()));
-        return this.describe(file);
+        const description = this.describe(file);
+        return { ...description, metadata: withoutChecksums(description.metadata) };
       },
       condition: this.#condition(file),
     };
@@ -214,7 +235,7 @@ export class Saver {
     }
     const wanted = encodePosix(file.posix, options.metadata, stored.metadata);
     const differing = Object.keys(wanted).filter(name => wanted[name] !== stored.metadata[name]);
-    const onlyTimes = differing.every(name => /^(file-)?[amc]time$/.test(name));
+    const onlyTimes = differing.every(name => /^(goog-reserved-)?(file-)?[amc]time$/.test(name));
     if (differing.length > 0 && (!onlyTimes || file.timesSet)) {
       file.metadataUnsaved = true;
       this.scheduleMetadata(file);
@@ -383,10 +404,11 @@ export class Saver {
       return;
     }
     const key = this.markerKey(directory);
-    const description = this.describe(directory);
-    const { posix } = directory;
-    const at = clock.monotonic();
     try {
+      await this.learnMarker(directory);
+      const description = this.describe(directory);
+      const { posix } = directory;
+      const at = clock.monotonic();
       const written = await store.put(key, [], description, undefined);
       this.marked(directory, key, written.etag, description, at);
       if (directory.posix === posix) directory.metadataUnsaved = false;
