@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { accessSync, constants, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { nodeVersions, npmPackages, pythonPackages } from './requirements.mjs';
+import { cargoPackages, nodeVersions, npmPackages, pythonPackages } from './requirements.mjs';
 
 export const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -100,6 +100,18 @@ export function installPython(log) {
     ['install', '--quiet', '--disable-pip-version-check', ...names],
     `pip install ${names.join(' ')} failed; the reason stands above.`,
   );
+  writeFileSync(marker, names.join());
+}
+
+/** Conformance suites from crates.io. */
+export function installCargo(log) {
+  const { names, directory, seconds } = cargoPackages;
+  const place = join(root, directory);
+  const marker = join(place, 'installed');
+  if (existsSync(marker) && readFileSync(marker, 'utf8') === names.join()) return;
+  log(`installing: ${names.join(', ')} from crates.io into ${directory}, ${seconds} s`);
+  const args = ['install', '--quiet', '--locked', '--root', place, ...names];
+  run('cargo', args, `cargo ${args.join(' ')} failed; it may need a newer Rust (rustup.rs).`);
   writeFileSync(marker, names.join());
 }
 

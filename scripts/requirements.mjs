@@ -43,6 +43,21 @@ const rgw = {
   check: ['ceph-osd', '--version'],
 };
 
+/** What the suites of others need, beside those from crates.io. */
+const suites = [
+  fuse3,
+  { program: 'fio', apt: 'fio', dnf: 'fio', megabytes: 3 },
+  { program: 'stress-ng', apt: 'stress-ng', dnf: 'stress-ng', megabytes: 3 },
+  { program: 'cargo', apt: 'cargo', dnf: 'cargo', megabytes: 120 },
+];
+
+/** From crates.io, into a directory of its own in the checkout. */
+export const cargoPackages = {
+  names: ['fsx@0.3.2', 'pjdfstest@0.2.2'],
+  directory: 'node_modules/.s3mount-cargo',
+  seconds: 180,
+};
+
 /** From PyPI, into a directory of its own in the checkout. */
 export const pythonPackages = {
   names: ['pandas', 'pyarrow', 'h5py'],
@@ -75,6 +90,7 @@ export const groups = {
   large: { directories: ['large'], requirements: [fuse3], seconds: 240, jobs: 1, minutes: 2 },
   programs: { directories: ['programs'], requirements: programs, python: true, seconds: 300, jobs: 2, minutes: 5 },
   interop: { directories: ['interop'], requirements: [fuse3, s3fs], seconds: 240, jobs: 1, minutes: 2 },
+  conformance: { directories: ['conformance'], requirements: suites, cargo: true, seconds: 290, jobs: 1, minutes: 8 },
   rgw: { directories: ['rgw'], requirements: [fuse3, rgw], seconds: 300, jobs: 1, minutes: 2 },
 };
 

@@ -9,6 +9,7 @@ import { cleanUp } from './leftovers.mjs';
 import {
   buildBundle,
   install,
+  installCargo,
   installNodes,
   installPython,
   openFuseDevice,
@@ -87,6 +88,7 @@ async function main() {
   );
   if (chosen.some(({ group }) => group.python)) installPython(log);
   if (chosen.some(({ group }) => group.nodes)) installNodes(log);
+  if (chosen.some(({ group }) => group.cargo)) installCargo(log);
   prepareTap();
   buildBundle();
   const directory = mkdtempSync(join(tmpdir(), 's3mount-test-'));
