@@ -76,6 +76,10 @@ export class FileInode extends ObjectInode {
   content: FileContent | undefined;
   /** Open handles. */
   opens = 0;
+  /** Opens under way, which will have a handle. */
+  opening = 0;
+  /** An unlink, or a rename over it, is under way: whoever opens it waits for the outcome. */
+  leaving = false;
   /** Open handles that may write. */
   writers = 0;
   /** The content of which the kernel may hold pages: the same at the next open means FOPEN_KEEP_CACHE. */
@@ -106,6 +110,11 @@ export class FileInode extends ObjectInode {
 
   get size(): number {
     return this.content?.size ?? this.#stored?.size ?? 0;
+  }
+
+  /** Open, or about to be. */
+  get isInUse(): boolean {
+    return this.opens > 0 || this.opening > 0;
   }
 
   /** Anything that S3 does not have yet. A file without a name has nothing to save. */

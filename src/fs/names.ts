@@ -220,10 +220,21 @@ export class Names {
       this.lost(inode);
       this.touchParent(parent);
     };
-    await this.#saver.moves.within([inode], () => inode.lock.run(remove));
+    await this.#saver.moves.within([inode], () => inode.lock.run(() => this.leaving(inode, remove)));
     // Under the lock nothing is released.
     this.#namespace.release(inode);
     this.keepIfEmptied(parent);
+  }
+
+  /** Runs what takes the name from an inode; under its lock. Who opens it meanwhile waits until that is decided. */
+  async leaving(inode: Inode | undefined, work: () => Promise<void>): Promise<void> {
+    if (!(inode instanceof FileInode)) return work();
+    inode.leaving = true;
+    try {
+      await work();
+    } finally {
+      inode.leaving = false;
+    }
   }
 
   /** An inode lost its name for good: unlinked, or another was renamed over it. Its S3 object is gone or replaced. */
@@ -236,7 +247,7 @@ export class Names {
     if (inode instanceof FileInode) {
       inode.unlinked = true;
       // Perhaps closed while its bytes were being made safe.
-      if (inode.opens === 0) void this.#orphans.drop(inode);
+      if (!inode.isInUse) void this.#orphans.drop(inode);
       else inode.content?.keepLocal();
     }
     if (!parent) return;

@@ -43,13 +43,29 @@ export class OpenFiles {
     const { options } = this.#environment;
     const isWritable = (flags & O_ACCMODE) !== O_RDONLY;
     if ((isWritable || flags & O_TRUNC) && options.readOnly) throw new FsError('EROFS');
-    if (!(flags & O_TRUNC)) await this.#check(file, ctx.signal);
-    if (isWritable || flags & O_TRUNC) await this.#saver.learnDescription(file);
-    if (flags & O_TRUNC) {
-      await this.content(file).reset();
-      this.changed(file, ctx.uid !== 0);
+    file.opening++;
+    let isOpen = false;
+    try {
+      await this.#present(file);
+      if (!(flags & O_TRUNC)) await this.#check(file, ctx.signal);
+      if (isWritable || flags & O_TRUNC) await this.#saver.learnDescription(file);
+      // An unlink that began meanwhile has made the bytes safe, or will find this handle.
+      if (flags & O_TRUNC) {
+        await this.content(file).reset();
+        this.changed(file, ctx.uid !== 0);
+      }
+      isOpen = true;
+      return this.opened(file, flags, ctx);
+    } finally {
+      file.opening--;
+      if (!isOpen) await this.#closed(file);
     }
-    return this.opened(file, flags, ctx);
+  }
+
+  /** Waits until it is decided whether the file keeps its name; ESTALE if not: the kernel looks the name up again. */
+  async #present(file: FileInode): Promise<void> {
+    while (file.leaving) await file.lock.run(() => {});
+    if (file.unlinked && file.opens === 0) throw new FsError('ESTALE', `${file.label} was removed`);
   }
 
   /** Makes the handle of an open that was allowed. */
@@ -66,7 +82,10 @@ export class OpenFiles {
 
   /** The content of a file that is open, unsaved, or about to be changed. */
   content(file: FileInode): FileContent {
-    file.content ??= new FileContent(this.#environment, file.stored, () => this.#saver.targetOf(file));
+    if (!file.content) {
+      file.content = new FileContent(this.#environment, file.stored, () => this.#saver.targetOf(file));
+      if (file.unlinked) file.content.keepLocal();
+    }
     return file.content;
   }
 
@@ -187,7 +206,7 @@ export class OpenFiles {
   }
 
   async #closed(file: FileInode): Promise<void> {
-    if (file.opens > 0) return;
+    if (file.isInUse) return;
     if (file.unlinked) await this.#orphans.drop(file);
     else {
       if (file.metadataUnsaved && !file.content?.unsaved) this.#saver.scheduleMetadata(file);
@@ -198,7 +217,7 @@ export class OpenFiles {
 
   /** Nobody has it open and nothing is unsaved: the stored content is all there is. */
   #settle(file: FileInode): void {
-    if (file.opens > 0 || !file.content || file.content.unsaved || file.saving) return;
+    if (file.isInUse || !file.content || file.content.unsaved || file.saving) return;
     const { stored } = file.content;
     file.content = undefined;
     file.stored = stored;

@@ -39,7 +39,7 @@ export class Orphans {
   /** Makes the stored bytes of an open file independent of its name. To be called under the file's lock. */
   async keep(file: FileInode): Promise<void> {
     const { stored } = file;
-    if (file.opens === 0 || !stored || stored.size === 0 || this.#pinned.has(file) || this.#hidden.has(file)) return;
+    if (!file.isInUse || !stored || stored.size === 0 || this.#pinned.has(file) || this.#hidden.has(file)) return;
     const { blocks, store } = this.#environment;
     if (stored.size <= MAX_PINNED && (await blocks.pin(stored))) {
       this.#pinned.add(file);

@@ -122,7 +122,7 @@ export class Renamer {
         if (source.stored) await this.#moveStored(source, newParent, newName, target, noReplace);
         else await this.#moveUnsaved(source, newParent, newName, target);
       };
-      await (target ? target.lock.run(move) : move());
+      await (target ? target.lock.run(() => this.#names.leaving(target, move)) : move());
     });
     if (target) this.#namespace.release(target);
   }

@@ -234,7 +234,9 @@ export class Saver {
       return;
     }
     const wanted = encodePosix(file.posix, options.metadata, stored.metadata);
-    const differing = Object.keys(wanted).filter(name => wanted[name] !== stored.metadata[name]);
+    // What was taken away meanwhile is only in what is stored.
+    const names = new Set([...Object.keys(wanted), ...Object.keys(stored.metadata)]);
+    const differing = [...names].filter(name => wanted[name] !== stored.metadata[name]);
     const onlyTimes = differing.every(name => /^(goog-reserved-)?(file-)?[amc]time$/.test(name));
     if (differing.length > 0 && (!onlyTimes || file.timesSet)) {
       file.metadataUnsaved = true;

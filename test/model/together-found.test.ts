@@ -81,6 +81,34 @@ const found: readonly (readonly [name: string, steps: readonly (Command | Group)
     ],
     { ttl: 0, openCheck: 0, link: 'copy' },
   ],
+  [
+    'an attribute removed while the file is saved is removed',
+    [
+      { do: 'foreignPut', at: { below: 0, name: '-' }, length: 1, tag: 0 },
+      { do: 'setxattr', at: { existing: 'file', index: 0 }, name: 'user.a', value: '', flags: 0 },
+      { do: 'open', at: { below: 0, name: '-' }, flags: 0o1101, mode: 0o644 },
+      {
+        commands: [
+          { do: 'removexattr', at: { existing: 'any', index: 0 }, name: 'user.a' },
+          { do: 'close', file: 0 },
+        ],
+        delays: [0],
+      },
+    ],
+  ],
+  [
+    'a file opened while it is unlinked has its bytes, or is not there',
+    [
+      { do: 'foreignPut', at: { below: 0, name: 'a' }, length: 1, tag: 0 },
+      {
+        commands: [
+          { do: 'open', at: { existing: 'file', index: 0 }, flags: 0o2002, mode: 0o644 },
+          { do: 'unlink', at: { existing: 'file', index: 0 } },
+        ],
+        delays: [0],
+      },
+    ],
+  ],
 ];
 
 for (const [name, steps, setting] of found) {
