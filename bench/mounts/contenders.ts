@@ -38,7 +38,7 @@ export const RAW = 'raw';
 function versionOf(program: string, args: readonly string[]): string | undefined {
   const { status, stdout } = spawnSync(program, args, { encoding: 'utf8' });
   if (status !== 0) return undefined;
-  return /\bV?(\d+\.\d+(?:\.\d+)?)/.exec(stdout)?.[1] ?? 'of unknown version';
+  return /(?<![\d.])(\d+\.\d+(?:\.\d+)?)/.exec(stdout)?.[1] ?? 'of unknown version';
 }
 
 function s3mount(program: string, name: string, writesBack: boolean, words: (place: MountPlace) => string): Contender {

@@ -5,6 +5,7 @@ import {
   type Figure,
   Figures,
   type FloorFigures,
+  medianOf,
   type Report,
   ratios,
   remarksOf,
@@ -42,7 +43,7 @@ export function figureText(figure: Figure): string {
 function floorText(floors: { readonly atOnce: FloorFigures; readonly inTurn?: FloorFigures } | undefined): string {
   if (!floors) return '–';
   const one = ({ value, requests }: FloorFigures): string => {
-    const time = value === undefined ? '0' : digits(value);
+    const time = value === undefined ? '–' : digits(value);
     return requests === undefined ? time : `${time} (${requests})`;
   };
   return floors.inTurn ? `${one(floors.atOnce)}, in turn ${one(floors.inTurn)}` : one(floors.atOnce);
@@ -167,9 +168,17 @@ export function comparison(report: Report, profile: string): string[] {
       const all = ratios(report, figures, profile, name);
       if (all.length === 0) return [];
       const behind = all.filter(({ ratio }) => ratio < 1).map(({ workload, ratio }) => `${workload} ${digits(ratio)}`);
+      const without = report.workloads.filter(
+        entry =>
+          figures.get(profile, entry.name, name).status !== 'none' &&
+          medianOf(figures.get(profile, entry.name, name)) === undefined,
+      );
       const mean = digits(geometricMean(all.map(({ ratio }) => ratio)));
       const rows = behind.length === 0 ? 'ahead on every row' : `behind on ${behind.join(', ')}`;
-      return [`${name}: ${mean} × the best other mount of each row (geometric mean of ${all.length} rows); ${rows}`];
+      const missing = without.length === 0 ? '' : `; no figure for ${without.map(entry => entry.name).join(', ')}`;
+      return [
+        `${name}: ${mean} × the best other mount of each row (geometric mean of ${all.length} rows); ${rows}${missing}`,
+      ];
     });
 }
 

@@ -120,6 +120,13 @@ t.test(
     t.match(comparison(sample, 's3'), [
       's3mount: 2.00 × the best other mount of each row (geometric mean of 3 rows); ahead on every row',
     ]);
+    const cut = report({
+      'seqread1/s3mount': [run(2)],
+      'seqread1/s3fs': [run(4)],
+      'ls_l_most/s3mount': [run(undefined, { status: 'cut-off' })],
+      'ls_l_most/rclone': [run(3)],
+    });
+    t.match(comparison(cut, 's3')[0], /of 1 rows\); ahead on every row; no figure for ls_l_most$/);
     const back = {
       ...sample,
       contenders: sample.contenders.map(one => (one.ours ? { ...one, writesBack: true } : one)),
