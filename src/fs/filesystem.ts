@@ -186,6 +186,10 @@ export class S3FileSystem implements FileSystemOps {
 
   getattr(nodeid: number, fh: number | undefined, ctx: RequestContext): Awaitable<AttributesReply> {
     const inode = this.namespace.inode(nodeid);
+    if (inode === this.namespace.root && this.namespace.rootIsUnknown) {
+      const key = this.#saver.markerKey(this.namespace.root);
+      return this.namespace.describeRoot(key).then(() => this.#attributes(inode));
+    }
     if (!inode.parent || this.namespace.isFresh(inode)) return this.#attributes(inode);
     const isOpen = inode instanceof FileInode && inode.opens > 0;
     if (fh === undefined && !isOpen) return this.#refreshedAttributes(inode, ctx);

@@ -18,7 +18,7 @@ import { addPage, type ListedName, Listing, type ParsedPage, parsePage } from '.
 import type { IndexedMetadata, MetadataIndex } from './metadata-index.ts';
 import { interruptible, MetadataRequests } from './metadata-requests.ts';
 import { S_IFDIR, S_IFREG, S_ISVTX, typeOf } from './modes.ts';
-import { compareTimes, type FullPosix, MAX_LINK } from './posix.ts';
+import { compareTimes, decodePosix, type FullPosix, MAX_LINK } from './posix.ts';
 import { UnshowableKeys } from './unshowable-keys.ts';
 
 /** What is known of an object, however it was learned. */
@@ -36,6 +36,8 @@ export class Namespace extends InodeTree {
   readonly requests: MetadataRequests;
   readonly unshowable: UnshowableKeys;
   readonly #environment: Environment;
+  /** Whether the root's own object was asked for; its answer holds while the mount lives. */
+  #rootAsked = false;
 
   constructor(environment: Environment) {
     super(rootPosix(environment.options, environment.clock.now()));
@@ -508,6 +510,27 @@ export class Namespace extends InodeTree {
     if (!this.#isRecent(ahead.listing.at)) return;
     directory.listing = ahead.listing;
     this.#learnMarker(directory, ahead.marker, ahead.listing.at);
+  }
+
+  /** Whether somebody's chmod of the mount point may stand in an object that was not looked at yet. */
+  get rootIsUnknown(): boolean {
+    return !this.#rootAsked && this.#environment.options.stat === 'exact';
+  }
+
+  /** Mode, owner and times of the root stand in its own object, if somebody set them. Never fails: most buckets have none. */
+  async describeRoot(key: string): Promise<void> {
+    this.#rootAsked = true;
+    try {
+      const metadata = await this.requests.head(key);
+      if (!metadata || this.root.metadataUnsaved || this.root.markerKey !== undefined) return;
+      this.root.markerKey = key;
+      this.root.markerDescription = metadata.description;
+      // A folder that a console made says nothing: then the options do.
+      if (decodePosix(metadata.description.metadata).mode === undefined) return;
+      this.#setMarker(this.root, key, metadata, metadata.checkedAt);
+    } catch (error) {
+      this.#rootAsked = isStoreError(error, 'forbidden', 'invalid');
+    }
   }
 
   /** What a listing of the directory itself tells of its marker: none, or which version. */
