@@ -7,14 +7,18 @@ import { randomInt } from 'node:crypto';
 import {
   chmodSync,
   closeSync,
+  fstatSync,
   fsyncSync,
   ftruncateSync,
   openSync,
+  readFileSync,
+  readSync,
   renameSync,
   statSync,
   truncateSync,
   unlinkSync,
   utimesSync,
+  writeFileSync,
   writeSync,
 } from 'node:fs';
 import { open } from 'node:fs/promises';
@@ -32,9 +36,10 @@ import { RangeSet } from '../../src/cache/ranges.ts';
 import { planUpload, UPLOAD_SIZES } from '../../src/cache/upload-plan.ts';
 import { S3_LIMITS } from '../../src/s3/store.ts';
 import { ExpectedFile } from '../support/large-object.ts';
-import { aMount, BUCKET, type RealMount } from '../support/mount.ts';
+import { aMount, BUCKET, eventually, type RealMount } from '../support/mount.ts';
 import { patternBytes } from '../support/pattern.ts';
 import { run } from '../support/processes.ts';
+import { renameat2 } from '../support/syscalls.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -339,6 +344,43 @@ async function readBack(t: Test, file: LargeFile): Promise<void> {
   const earlier = new Set(file.seams.slice(0, -1).flat());
   await file.compare(t, 'earlier seams', some([...earlier], EARLIER_SEAMS), 32);
 }
+
+t.test('an open handle follows a large object through all of it, to its end', async t => {
+  const size = 50 * GIB;
+  const mount = await aMount(t, {
+    serverArgs: ['--etag=fast'],
+    prepare: (_client, s3) => s3!.fill(BUCKET, { key: 'in/object', size, seed: 12 }),
+  });
+  await warmUp(mount);
+  const file = new LargeFile(mount, 'in', 12, size);
+  const handle = openSync(file.path, 'r');
+  const same = (what: string): void => {
+    const into = Buffer.alloc(64 * KIB);
+    for (const offset of [...randomPlaces(20, file.expected.size), file.expected.size - 1000]) {
+      const bytes = readSync(handle, into, 0, into.length, offset);
+      if (!into.subarray(0, bytes).equals(file.expected.bytes(offset, into.length))) t.fail(`${what}: at ${offset}`);
+    }
+    t.equal(fstatSync(handle).size, file.expected.size, what);
+  };
+  await file.append(t);
+  same('after an append by another handle');
+  await file.rename(t);
+  same('after a rename');
+  await file.renameDirectory(t);
+  same('after a rename of its directory');
+  const small = mount.path('small');
+  writeFileSync(small, 'small');
+  const RENAME_EXCHANGE = 2;
+  renameat2(small, file.path, RENAME_EXCHANGE);
+  t.equal(readFileSync(file.path, 'utf8'), 'small');
+  same('after an exchange with another file');
+  unlinkSync(small);
+  same('without a name');
+  t.match(await mount.client.keys(), [/^_s3mount\/unlinked\//, 'in 폴더/renamed'], 'its bytes are under a hidden key');
+  closeSync(handle);
+  t.ok(await eventually(async () => (await mount.client.keys()).length === 1), 'until it is closed');
+  t.equal(await mount.client.openUploads(), 0);
+});
 
 /** What another client has said of an object of theirs. */
 const DESCRIBED = {
