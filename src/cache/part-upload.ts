@@ -26,6 +26,7 @@ export class PartUpload {
   /** By offset; no two overlap. Up to 10,000, so nothing looks through all of them for each. */
   readonly #parts: SentPart[] = [];
   readonly #byNumber = new Map<number, SentPart>();
+  #joined: { readonly of: AbortSignal; readonly both: AbortSignal } | undefined;
   readonly #lastOf = new Map<number, Promise<unknown>>();
   /** The upload could not begin. */
   broken = false;
@@ -56,7 +57,7 @@ export class PartUpload {
     signal?: AbortSignal,
   ): SentPart {
     const before = this.#lastOf.get(range.number);
-    const signals = signal ? AbortSignal.any([signal, this.#stop.signal]) : this.#stop.signal;
+    const signals = this.#either(signal);
     const done = (async () => {
       const upload = await this.#upload;
       await before?.catch(() => {});
@@ -129,9 +130,14 @@ export class PartUpload {
     signal: AbortSignal | undefined,
   ): Promise<Written> {
     const upload = await this.#upload;
-    return upload.complete(parts, condition, {
-      signal: signal ? AbortSignal.any([signal, this.#stop.signal]) : this.#stop.signal,
-    });
+    return upload.complete(parts, condition, { signal: this.#either(signal) });
+  }
+
+  /** Aborts with `signal` or with the upload. A new one for each of a save's thousands of parts took as long as its request. */
+  #either(signal: AbortSignal | undefined): AbortSignal {
+    if (!signal) return this.#stop.signal;
+    if (this.#joined?.of !== signal) this.#joined = { of: signal, both: AbortSignal.any([signal, this.#stop.signal]) };
+    return this.#joined.both;
   }
 
   /** Gives the upload up: ends what is being sent, then tells the store. Never rejects. */
