@@ -213,7 +213,7 @@ function failedRun(note: string): Run {
   };
 }
 
-async function runBenchmark(settings: Settings, work: string): Promise<Report> {
+async function runBenchmark(settings: Settings, work: string): Promise<{ report: Report; stopped: boolean }> {
   const began = performance.now();
   const { scale } = settings;
   const { found, missing: absent } = findContenders(join(ROOT, 'bin/s3mount'));
@@ -259,7 +259,7 @@ async function runBenchmark(settings: Settings, work: string): Promise<Report> {
       { servers: { names, bytes }, work, tree, limit: settings.limit },
       () => stop,
     );
-    return {
+    const report: Report = {
       date: new Date().toISOString(),
       scale: scale.name,
       version: (JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string }).version,
@@ -276,12 +276,13 @@ async function runBenchmark(settings: Settings, work: string): Promise<Report> {
         return found ? [{ profile, workload, contender, runs: found }] : [];
       }),
     };
+    return { report, stopped: stop };
   } finally {
     await Promise.all([names.stop(), bytes.stop()]);
   }
 }
 
-/** Returns the exit code: 1 where a run of ours failed. */
+/** Returns the exit code: 1 where a run of ours failed, 130 after Ctrl-C. */
 async function main(args: readonly string[], work: string): Promise<number> {
   const settings = parseSettings(args);
   if (!settings) {
@@ -289,9 +290,10 @@ async function main(args: readonly string[], work: string): Promise<number> {
     return 0;
   }
   let report: Report;
+  let stopped = false;
   if (settings.from !== undefined) report = JSON.parse(readFileSync(settings.from, 'utf8')) as Report;
   else {
-    report = await runBenchmark(settings, work);
+    ({ report, stopped } = await runBenchmark(settings, work));
     mkdirSync(RESULTS, { recursive: true });
     const json = `${JSON.stringify(report, undefined, 1)}\n`;
     const file = join(RESULTS, `${report.date.replaceAll(':', '-').slice(0, 19)}.json`);
@@ -303,6 +305,7 @@ async function main(args: readonly string[], work: string): Promise<number> {
   }
   show(report);
   if (settings.from === undefined) console.log(`\nresults: bench/results/ (${report.minutes.toFixed(1)} minutes)`);
+  if (stopped) return 130;
   if (settings.writeDocs) writeDocs(report);
   const figures = new Figures(report);
   const failed = report.cells.filter(({ profile, workload, contender }) => {
