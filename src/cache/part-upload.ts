@@ -6,6 +6,7 @@
  * 2. A part that is sent again must not overtake the first one on its way: it waits until that has settled.
  * 3. The description is fixed when the upload begins; who completes it must know what was stored.
  */
+import { setMaxListeners } from 'node:events';
 import type { ObjectDescription, ObjectStore, Upload, UploadedPart, WriteCondition, Written } from '../s3/store.ts';
 import type { SentRange } from './upload-plan.ts';
 
@@ -136,7 +137,12 @@ export class PartUpload {
   /** Aborts with `signal` or with the upload. A new one for each of a save's thousands of parts took as long as its request. */
   #either(signal: AbortSignal | undefined): AbortSignal {
     if (!signal) return this.#stop.signal;
-    if (this.#joined?.of !== signal) this.#joined = { of: signal, both: AbortSignal.any([signal, this.#stop.signal]) };
+    if (this.#joined?.of !== signal) {
+      const both = AbortSignal.any([signal, this.#stop.signal]);
+      // Node 20 warns of the eleventh request that listens to a signal of this kind.
+      setMaxListeners(0, both);
+      this.#joined = { of: signal, both };
+    }
     return this.#joined.both;
   }
 

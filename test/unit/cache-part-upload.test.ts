@@ -78,3 +78,36 @@ t.test('what is touched is no longer held, its neighbours are', async t => {
   t.ok(upload.holds(5010, 5020));
   t.notOk(upload.holds(5010, 5030), 'no part holds both');
 });
+
+t.test('all parts of a save end with it, all parts of an upload with that', async t => {
+  const warnings: Error[] = [];
+  const note = (warning: Error): void => void warnings.push(warning);
+  process.on('warning', note);
+  t.teardown(() => process.off('warning', note));
+  const upload = begun();
+  const save = new AbortController();
+  const sent = (number: number, signal?: AbortSignal): Promise<unknown> =>
+    upload
+      .send(
+        { number, offset: number * 10, size: 10 },
+        (_, ends) =>
+          new Promise((_resolve, reject) => {
+            ends.addEventListener('abort', () => reject(new StoreError('aborted', `part ${number} ended`)));
+          }),
+        marks,
+        signal,
+      )
+      .done.catch((error: Error) => error.message);
+  const ofSave = Array.from({ length: 30 }, (_, i) => sent(i + 1, save.signal));
+  const ahead = sent(31);
+  await new Promise(setImmediate);
+  save.abort();
+  t.equal((await Promise.all(ofSave)).at(-1), 'part 30 ended');
+  t.same(ranges(upload.parts), [{ number: 31, offset: 310, size: 10 }], 'a part sent ahead goes on');
+  const next = sent(32, new AbortController().signal);
+  await new Promise(setImmediate);
+  await upload.abort();
+  t.equal(await ahead, 'part 31 ended');
+  t.equal(await next, 'part 32 ended');
+  t.same(warnings, [], 'thirty listeners are no leak');
+});
