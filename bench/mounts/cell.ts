@@ -2,7 +2,7 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Contender, RAW } from './contenders.ts';
+import type { Contender } from './contenders.ts';
 import { BUCKETS_OF_NAMES } from './data-sets.ts';
 import type { LoadResult } from './load-jobs.ts';
 import { runLoad, runRaw } from './load-run.ts';
@@ -12,7 +12,7 @@ import { CONNECTIONS, type Profile } from './profiles.ts';
 import type { BenchServer, Contents, ServerStats } from './server.ts';
 import { extrapolate } from './statistics.ts';
 import { verifyObjects } from './verify.ts';
-import type { Place, Workload } from './workloads.ts';
+import type { Place, Workload } from './workload.ts';
 
 export interface Run {
   /** `cut-off`: stopped at the limit, `value` reckoned from what was done; absent where nothing could be. */
@@ -316,5 +316,3 @@ async function measureMount(workload: Workload, mounted: Mounted, server: BenchS
     peakBytes: memoryBytes(mounted.pid, 'VmHWM'),
   };
 }
-
-export { RAW };

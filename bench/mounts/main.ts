@@ -15,8 +15,10 @@ import { PROFILES, type Profile } from './profiles.ts';
 import { entryOf, Figures, figureOf, type Report } from './report.ts';
 import { fits, furtherRound, type Task } from './schedule.ts';
 import { BenchServer } from './server.ts';
+import { tables } from './table-workloads.ts';
 import { comparison, detailTable, figureText, requestsText, summaryTable, toText } from './tables.ts';
-import { tables, type Workload, workloadsOf } from './workloads.ts';
+import type { Workload } from './workload.ts';
+import { workloadsOf } from './workloads.ts';
 
 const USAGE = `npm run bench -- [options]
   --quick              an eighth of the bytes, a tenth of the files, within 5 minutes (without: within 60)

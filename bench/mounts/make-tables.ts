@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { closeSync, openSync, readSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { RawHttp } from './raw-http.ts';
-import { CSV_KEY, PARQUET_KEY } from './workloads.ts';
+import { CSV_KEY, PARQUET_KEY } from './table-workloads.ts';
 
 export interface TableReaders {
   readonly pandas: boolean;

@@ -5,7 +5,7 @@ import type { Floor, Plan } from './plan.ts';
 import { floorOf } from './plan.ts';
 import type { Profile } from './profiles.ts';
 import { boundByServer, ratio, type Summary, summarize, WIDE_SPREAD } from './statistics.ts';
-import type { Unit, Workload } from './workloads.ts';
+import type { Unit, Workload } from './workload.ts';
 
 export interface FloorFigures {
   /** In the workload's unit; absent where there is none, as without latency and limit. */

@@ -1,7 +1,7 @@
 /** Reads back from S3 what a mount wrote, by plain HTTP. */
 import { generatedBytes } from '../../src/embedded-s3/generator.ts';
 import { RawHttp } from './raw-http.ts';
-import type { Expected } from './workloads.ts';
+import type { Expected } from './workload.ts';
 import { writtenBytes } from './written-bytes.ts';
 
 /** Of a large object, so many ranges of so many bytes are looked at, the first and the last included. */

@@ -1,10 +1,9 @@
-/** What is measured, as data. How it is carried out: `cell.ts`. */
+/** What is measured, as data. */
 import {
   type BucketName,
   type DataFile,
   fileName,
   filesOf,
-  LISTED_SIZE,
   MIDDLING_SIZE,
   type Scale,
   SMALL_SIZE,
@@ -23,68 +22,7 @@ import {
   rewrite,
   upload,
 } from './plan.ts';
-import type { RawJob } from './raw-jobs.ts';
-import type { Contents } from './server.ts';
-
-export type Unit = 's' | '/s' | 'MiB';
-
-/** Where things are while a workload runs. */
-export interface Place {
-  /** The mount point. */
-  readonly mount: string;
-  /** Of this run, empty at first, on a local disk. */
-  readonly scratch: string;
-  /** The tree that is copied in. */
-  readonly tree: string;
-}
-
-/** An object that must hold what was written; where not said otherwise, bytes of `written-bytes.ts`. */
-export interface Expected {
-  readonly key: string;
-  readonly size: number;
-  /** Of the generator. */
-  readonly seed?: number;
-  /** Only this range is looked at, and holds the written bytes from its beginning. */
-  readonly range?: { readonly offset: number; readonly length: number };
-}
-
-/** What the bucket must hold at the end: an object more (a directory marker) is no matter. */
-export interface Outcome {
-  /** True once S3 has everything. `before`: what the bucket held before the job. */
-  settled(contents: Contents, before: Contents): boolean;
-  readonly objects: readonly Expected[];
-}
-
-export interface Workload {
-  readonly name: string;
-  readonly title: string;
-  readonly bucket: BucketName;
-  readonly unit: Unit;
-  /** Fill the bucket again before each run. */
-  readonly changes?: true;
-  /** `mount`: time and memory of the mount itself. */
-  readonly kind?: 'mount-time' | 'idle-memory';
-  /** The same job first, unmeasured: on the same mount, or on one that is taken down and mounted again. */
-  readonly before?: 'same-mount' | 'other-mount';
-  job(place: Place): LoadJob;
-  /** By plain HTTP; absent: there is nothing to ask S3 for. */
-  readonly raw?: RawJob;
-  /** The least requests, as far as they do not depend on the mode; the floor is computed from it. */
-  readonly plan?: Plan;
-  /** The floor where `close` and `unlink` wait for S3, one after the other. */
-  readonly planInTurn?: Plan;
-  /** How many the job must finish. */
-  readonly total: number;
-  /** Counts where the program could not: files in the bucket, files gone from it, files in the scratch directory, lines. */
-  readonly count?: 'in-bucket' | 'gone-from-bucket' | 'in-scratch' | 'lines';
-  /** Lines of output that are no file. */
-  readonly extraLines?: number;
-  /** Bytes that the program asked for or wrote, per run or (rates) per operation. */
-  readonly bytes?: number;
-  readonly outcome?: Outcome;
-  /** Random readers: floor of their rate. */
-  readonly rate?: { readonly block: number; readonly readers: number };
-}
+import { type Place, size, type Workload } from './workload.ts';
 
 const KIB = 1024;
 const OUTPUT = 'output.txt';
@@ -445,63 +383,6 @@ function listing(scale: Scale): Workload[] {
   ];
 }
 
-/** Tables that programs read; their keys in the bucket `tables`. */
-export const PARQUET_KEY = 'table.parquet';
-export const CSV_KEY = 'table.csv';
-
-const PANDAS = `
-import sys, time, pandas
-start = time.perf_counter()
-frame = pandas.read_parquet(sys.argv[1], columns=['c3', 'c11', 'c19'])
-assert frame.shape[1] == 3 and len(frame) > 0
-print(time.perf_counter() - start)
-`;
-
-const FREAD = `
-suppressMessages(library(data.table))
-path <- commandArgs(TRUE)[1]
-print_seconds <- system.time(table <- fread(path, showProgress = FALSE))[['elapsed']]
-stopifnot(ncol(table) == 20, nrow(table) > 0)
-cat(print_seconds, '\\n', sep = '')
-`;
-
-export function tables(scale: Scale, have: { readonly pandas: boolean; readonly fread: boolean }): Workload[] {
-  const whole = (key: string): RawJob => ({ do: 'plan', plan: getWhole([key], scale.table) });
-  const workloads: Workload[] = [];
-  if (have.pandas) {
-    workloads.push({
-      name: 'pandas',
-      title: `pandas reads 3 of 20 columns of a Parquet file of ${size(scale.table)}`,
-      bucket: 'tables',
-      unit: 's',
-      job: place => ({
-        do: 'run',
-        command: ['python3', '-c', PANDAS, `${place.mount}/${PARQUET_KEY}`],
-        timesItself: true,
-      }),
-      total: 1,
-    });
-  }
-  if (have.fread) {
-    workloads.push({
-      name: 'fread',
-      title: `R data.table::fread of a CSV file of ${size(scale.table)}`,
-      bucket: 'tables',
-      unit: 's',
-      job: place => ({
-        do: 'run',
-        command: ['Rscript', '-e', FREAD, `${place.mount}/${CSV_KEY}`],
-        timesItself: true,
-      }),
-      raw: whole(CSV_KEY),
-      plan: getWhole([CSV_KEY], scale.table),
-      total: 1,
-      bytes: scale.table,
-    });
-  }
-  return workloads;
-}
-
 export function workloadsOf(scale: Scale): Workload[] {
   const nothing = (): LoadJob => ({ do: 'stat', paths: [], size: 0 });
   return [
@@ -529,19 +410,3 @@ export function workloadsOf(scale: Scale): Workload[] {
     ...listing(scale),
   ];
 }
-
-/** `2 GiB`, `1 GB`: whichever is round. */
-export function size(bytes: number): string {
-  for (const [unit, factor] of [
-    ['GB', 1e9],
-    ['GiB', 2 ** 30],
-    ['MB', 1e6],
-    ['MiB', 2 ** 20],
-    ['KiB', 2 ** 10],
-  ] as const) {
-    if (bytes % factor === 0) return `${bytes / factor} ${unit}`;
-  }
-  return `${(bytes / 1e6).toFixed(0)} MB`;
-}
-
-export { LISTED_SIZE };

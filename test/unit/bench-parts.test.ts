@@ -3,7 +3,7 @@ import { csvRows } from '../../bench/mounts/make-tables.ts';
 import { parseStat, processTree } from '../../bench/mounts/process-tree.ts';
 import { RawHttp } from '../../bench/mounts/raw-http.ts';
 import { sampleRanges, verifyObjects } from '../../bench/mounts/verify.ts';
-import { size } from '../../bench/mounts/workloads.ts';
+import { size } from '../../bench/mounts/workload.ts';
 import { writtenBytes } from '../../bench/mounts/written-bytes.ts';
 import { type EmbeddedS3, startEmbeddedS3 } from '../../src/embedded-s3/server.ts';
 
