@@ -95,6 +95,11 @@ export class OpenFiles {
     const { stored } = file;
     if (!stored || file.unlinked || file.unsaved || file.saving || file.supersededIn) return;
     const { key } = file;
+    if (options.openCheck > 0 && this.#namespace.requests.isPending(key)) {
+      // It is being fetched ahead: its headers will tell, and a second GET of the same bytes would be for nothing.
+      await this.#namespace.requests.head(key, signal).catch(() => {});
+      if (file.stored !== stored || file.parent === undefined || file.key !== key) return;
+    }
     const known = this.#namespace.index.get(key);
     const isKnown = known?.etag === stored.version.etag;
     const checkedAt = isKnown ? Math.max(file.checkedAt, known.checkedAt) : file.checkedAt;

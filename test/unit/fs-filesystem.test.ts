@@ -353,3 +353,21 @@ t.test('fstat of a large file that only a listing has told of shows its own attr
   }
   await kernel.close(open);
 });
+
+t.test('a file that is being fetched ahead is not fetched again by its open', async t => {
+  const { kernel, store } = makeFileSystem();
+  const names = Array.from({ length: 12 }, (_, i) => `f${String(i).padStart(2, '0')}`);
+  for (const name of names) store.putForeign(`d/${name}`, Buffer.alloc(10_000, name));
+  for (const name of names.slice(0, 4)) await kernel.readFile(`/d/${name}`);
+  // From here on GETs are under way ahead of the reader: all are asked for while none is answered.
+  const hold = store.hold('GetObject');
+  const rest = names.slice(4).map(name => kernel.readFile(`/d/${name}`));
+  await hold.reached;
+  hold.release();
+  const contents = await Promise.all(rest);
+  t.same(
+    contents.map(bytes => String(bytes.subarray(0, 3))),
+    names.slice(4),
+  );
+  t.equal(store.count('GetObject'), names.length);
+});
