@@ -132,6 +132,8 @@ class Snapshot {
   #listing: Listing | undefined;
   #growing: Promise<void> | undefined;
   #describedTo = 0;
+  /** Whether the listing has all names from the first on. */
+  #whole = true;
 
   constructor(environment: Environment, namespace: Namespace, directory: DirectoryInode) {
     this.#environment = environment;
@@ -163,31 +165,35 @@ class Snapshot {
       this.at = first.at;
       this.#emit([...first.names.values()], first.complete ? undefined : (first.last ?? ''));
       if (first.complete) this.#end();
-      else this.#listing = startedFrom(first);
+      else this.#listing = first;
       return;
     }
-    const listing = this.#listing;
-    const page = await store.list(
-      { prefix: directory.key, delimiter: '/', continuation: listing.continuation! },
-      { signal },
-    );
-    listing.continuation = page.next;
+    let listing = this.#listing;
+    const at = this.#environment.clock.monotonic();
+    const { continuation } = listing;
+    const page = await store.list({ prefix: directory.key, delimiter: '/', continuation: continuation! }, { signal });
     const parsed = parsePage(directory.key, page);
-    if (listing.names.size < MAX_REMEMBERED) this.#namespace.takePage(directory, listing, parsed, false);
-    else this.#namespace.unshowable.met(parsed.unshowable);
+    if (listing.names.size >= MAX_REMEMBERED) {
+      // Only what passed by last is remembered of a directory this large.
+      this.#whole = false;
+      listing = new Listing(at);
+      this.#listing = listing;
+    }
+    this.#namespace.takePage(directory, listing, parsed, at);
+    listing.continuation = page.next;
+    this.#namespace.reconcile(directory, listing, this.#place);
+    directory.listing = listing;
     this.#emit(parsed.names, page.next === undefined ? undefined : (parsed.last ?? ''));
     if (page.next === undefined) {
-      if (listing.names.size < MAX_REMEMBERED) this.#remember(listing);
+      if (this.#whole) listing.complete = true;
+      this.#forgetInTime(listing);
       this.#end();
     }
   }
 
-  /** The whole directory is known: lookups need no request until the TTL is over. */
-  #remember(listing: Listing): void {
+  /** A large listing takes memory: it goes when nobody may believe it any more. */
+  #forgetInTime(listing: Listing): void {
     const directory = this.#directory;
-    listing.complete = true;
-    this.#namespace.reconcile(directory, listing, this.#place);
-    directory.listing = listing;
     this.#environment.clock.after(this.#environment.options.ttl, () => {
       if (directory.listing === listing) directory.listing = undefined;
     });
@@ -247,13 +253,6 @@ class Snapshot {
       }
     });
   }
-}
-
-function startedFrom(first: Listing): Listing {
-  const listing = new Listing(first.at);
-  for (const [name, listed] of first.names) listing.names.set(name, listed);
-  listing.continuation = first.continuation;
-  return listing;
 }
 
 /** What S3 does not show under its name yet. */

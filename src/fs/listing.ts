@@ -26,6 +26,8 @@ export class Listing {
   continuation: string | undefined;
   /** Greatest key or prefix so far, relative to the directory. */
   last: string | undefined;
+  /** Where each page that is here ended, and when it was asked for. */
+  readonly #pages: { readonly last: string; readonly at: number }[] = [];
   /** Start of the (first) request, ms of the monotonic clock: what it says is at least that fresh. */
   readonly at: number;
 
@@ -35,6 +37,38 @@ export class Listing {
 
   constructor(at: number) {
     this.at = at;
+  }
+
+  /** Adds a page asked for at `at`: a name that came as a file before may turn out to be a directory too. */
+  add(page: ParsedPage, at: number): void {
+    for (const listed of page.names) {
+      const known = this.names.get(listed.name);
+      const directory = listed.directory || (known?.directory ?? false);
+      this.names.set(listed.name, known ? { ...known, ...listed, directory } : listed);
+    }
+    this.last = page.last;
+    if (page.last !== undefined) this.#pages.push({ last: page.last, at });
+    this.#directories = undefined;
+    this.#order = undefined;
+    this.#rank = undefined;
+    this.#inoOrder = undefined;
+    this.#inoRank = undefined;
+  }
+
+  /**
+   * How old what is said of `name` is, ms of the monotonic clock; undefined where a page that is not here yet may still
+   * show it, or a directory of that name.
+   */
+  ageOf(name: string): number | undefined {
+    if (this.complete) return this.at;
+    const place = `${name}/`;
+    let [low, high] = [0, this.#pages.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (compareKeys(place, this.#pages[middle]!.last) <= 0) high = middle;
+      else low = middle + 1;
+    }
+    return this.#pages[low]?.at;
   }
 
   /** How many of the names are directories. */
@@ -139,15 +173,4 @@ export function parsePage(directory: string, page: ListPage): ParsedPage {
 export function sortNames(names: string[]): string[] {
   const keys = new Map(names.map(name => [name, `${name}/`]));
   return names.sort((a, b) => compareKeys(keys.get(a)!, keys.get(b)!));
-}
-
-/** Adds a parsed page: a name that came as a file before may turn out to be a directory too. */
-export function addPage(listing: Listing, page: ParsedPage): void {
-  for (const listed of page.names) {
-    const known = listing.names.get(listed.name);
-    listing.names.set(
-      listed.name,
-      known ? { ...known, ...listed, directory: known.directory || listed.directory } : listed,
-    );
-  }
 }

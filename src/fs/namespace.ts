@@ -14,7 +14,7 @@ import { describedPosix, listedPosix, rootPosix } from './attributes.ts';
 import type { Environment } from './environment.ts';
 import { DirectoryInode, FileInode, type Inode, SpecialInode } from './inode.ts';
 import { InodeTree } from './inode-tree.ts';
-import { addPage, type ListedName, Listing, type ParsedPage, parsePage } from './listing.ts';
+import { type ListedName, Listing, type ParsedPage, parsePage } from './listing.ts';
 import type { IndexedMetadata, MetadataIndex } from './metadata-index.ts';
 import { interruptible, MetadataRequests } from './metadata-requests.ts';
 import { S_IFDIR, S_IFREG, S_ISVTX, typeOf } from './modes.ts';
@@ -113,6 +113,10 @@ export class Namespace extends InodeTree {
     if (child && this.isPresent(child)) return child;
     const listing = this.freshListing(parent);
     if (listing?.complete) return this.#fromListing(parent, name, listing, signal);
+    // Somebody reads a large directory: what has passed by is known, and each page is as old as its own request.
+    const listed = parent.listing?.names.get(name);
+    const at = listed && parent.listing?.ageOf(name);
+    if (listed && at !== undefined && this.#isRecent(at)) return this.#apply(parent, listed, at, signal);
     return this.#resolve(parent, name, signal);
   }
 
@@ -489,7 +493,7 @@ export class Namespace extends InodeTree {
       const parsed = parsePage(key, page);
       // Looked up meanwhile, or changed: whoever has it asks for itself.
       if (page.next !== undefined || epoch !== this.#epoch || parent.children.has(name)) return undefined;
-      addPage(listing, parsed);
+      listing.add(parsed, listing.at);
       this.unshowable.met(parsed.unshowable);
       listing.complete = true;
       const { marker } = parsed;
@@ -592,7 +596,7 @@ export class Namespace extends InodeTree {
       const page = await store.list({ prefix: key, delimiter: '/' });
       // Renamed meanwhile: what came belongs to the old key.
       if (directory.key !== key) return await this.#load(directory);
-      this.takePage(directory, listing, parsePage(key, page), true);
+      this.takePage(directory, listing, parsePage(key, page), listing.at);
       listing.complete = page.next === undefined;
       listing.continuation = page.next;
       directory.large = !listing.complete;
@@ -605,11 +609,11 @@ export class Namespace extends InodeTree {
   }
 
   /** Adds a page to a listing of `directory`; tells of keys that cannot be shown. */
-  takePage(directory: DirectoryInode, listing: Listing, page: ParsedPage, first: boolean): void {
-    addPage(listing, page);
-    listing.last = page.last;
+  takePage(directory: DirectoryInode, listing: Listing, page: ParsedPage, at: number): void {
+    const isFirst = listing.last === undefined;
+    listing.add(page, at);
     this.unshowable.met(page.unshowable);
-    if (first) this.#learnMarker(directory, page.marker, listing.at);
+    if (isFirst) this.#learnMarker(directory, page.marker, at);
   }
 
   /** What this mount changed since `place` goes before what a listing under way happened to see. */

@@ -24,6 +24,8 @@ const FIRST_WINDOW = 8;
 const LAST_WINDOW = 128;
 /** Sorting a larger directory by inode number costs more time than it saves. */
 const MAX_BY_INO = 20_000;
+/** Orders are made anew with each page of a listing that still grows: above this that costs more than it saves. */
+const MAX_GROWING = 5000;
 /** The whole of a file up to this comes ahead in one GET; of a larger one its first block. Bytes. */
 const SMALL_FILE = 1024 * 1024;
 const FIRST_BLOCK = 128 * 1024;
@@ -129,7 +131,7 @@ export class Walks {
   /** A name was looked up, stat-ed or opened. */
   looked(directory: DirectoryInode, name: string): void {
     const { listing } = directory;
-    if (!listing?.complete) return;
+    if (!listing || (!listing.complete && listing.names.size > MAX_GROWING)) return;
     const walk = this.#walkOf(directory);
     if (walk.lastLooked === name) return;
     const listed = listing.names.get(name);

@@ -236,7 +236,10 @@ export class FakeKernel {
   }
 
   /** Entries without `.` and `..`, as readdir gives them; `atOnce` bounds what one call may add. */
-  readdir(path: string, options: { plus?: boolean; atOnce?: number } = {}): Promise<DirectoryEntry[]> {
+  readdir(
+    path: string,
+    options: { plus?: boolean; atOnce?: number; each?: (name: string) => Promise<void> } = {},
+  ): Promise<DirectoryEntry[]> {
     return this.#with(path, async ({ nodeid }) => {
       const { fh } = await this.#ops.opendir(nodeid, 0, this.ctx);
       const entries: DirectoryEntry[] = [];
@@ -256,6 +259,7 @@ export class FakeKernel {
           };
           await this.#ops.readdir(nodeid, fh, cookie, sink, this.ctx);
           if (taken === 0) break;
+          for (const { name } of entries.slice(-taken)) if (name !== '.' && name !== '..') await options.each?.(name);
         }
       } finally {
         await this.#ops.releasedir(nodeid, fh, this.ctx);

@@ -374,3 +374,34 @@ t.test('a file that is being fetched ahead is not fetched again by its open', as
   );
   t.equal(store.count('GetObject'), names.length);
 });
+
+t.test('names of a large directory that have passed by in a listing are not asked for one by one', async t => {
+  const { kernel, store, clock } = makeFileSystem();
+  for (let i = 0; i < 3500; i++) store.putForeign(`d/${String(i).padStart(5, '0')}`, Buffer.alloc(5000));
+  // As the kernel does, something below keeps the directory known.
+  const open = await kernel.open('/d/00000', 0);
+  const names: string[] = [];
+  for (const { name } of await kernel.readdir('/d', { plus: true, atOnce: 100 })) names.push(name);
+  t.equal(names.length, 3500);
+  store.resetCalls();
+  for (const name of names.slice(0, 200)) t.equal((await kernel.stat(`/d/${name}`)).size, 5000);
+  t.equal(store.count('ListObjectsV2'), 0);
+  await clock.advance(30_000);
+  t.ok(await kernel.exists(`/d/${names[3400]}`), 'later it is asked for');
+  await kernel.close(open);
+});
+
+t.test('stat of names while a large directory is being read needs no LIST for each', async t => {
+  const { kernel, store } = makeFileSystem({ options: { stat: 'list' } });
+  for (let i = 0; i < 2500; i++) store.putForeign(`d/${String(i).padStart(5, '0')}`, 'x');
+  let asked = 0;
+  const entries = await kernel.readdir('/d', {
+    atOnce: 500,
+    each: async name => {
+      if (asked++ % 100 === 0) await kernel.stat(`/d/${name}`);
+    },
+  });
+  t.equal(entries.length, 2500);
+  t.equal(store.count('HeadObject'), 0);
+  t.ok(store.count('ListObjectsV2') <= 5, `${store.count('ListObjectsV2')} LISTs`);
+});
