@@ -87,7 +87,7 @@ export const groups = {
   contract: { directories: ['contract'], requirements: [], seconds: 180, jobs: 2, minutes: 2 },
   mount: { directories: ['mount'], requirements: [fuse3], seconds: 240, jobs: 2, minutes: 5 },
   nodes: { directories: ['nodes'], requirements: [fuse3], nodes: true, seconds: 120, jobs: 1, minutes: 1 },
-  large: { directories: ['large'], requirements: [fuse3], seconds: 240, jobs: 1, minutes: 2 },
+  large: { directories: ['large'], requirements: [fuse3], seconds: 300, jobs: 1, minutes: 4 },
   programs: { directories: ['programs'], requirements: programs, python: true, seconds: 300, jobs: 2, minutes: 5 },
   interop: { directories: ['interop'], requirements: [fuse3, s3fs], seconds: 240, jobs: 1, minutes: 2 },
   conformance: { directories: ['conformance'], requirements: suites, cargo: true, seconds: 290, jobs: 1, minutes: 8 },
