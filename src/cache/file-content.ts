@@ -321,6 +321,8 @@ export class FileContent {
     this.#stored = content;
     this.#savedGeneration = doubt.generation;
     if (base && base !== content) blocks.drop(base);
+    // It may have been a PUT, with parts of an earlier upload still there.
+    this.#upload.giveUp();
     this.#upload.committed();
     const { description } = doubt;
     this.#settled = { written: { etag: info.etag, serverDate: info.serverDate }, description, content };

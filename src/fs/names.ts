@@ -232,6 +232,9 @@ export class Names {
     inode.leaving = true;
     try {
       await work();
+    } catch (error) {
+      if (!inode.unlinked) await this.#orphans.stays(inode);
+      throw error;
     } finally {
       inode.leaving = false;
     }

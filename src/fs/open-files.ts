@@ -214,6 +214,7 @@ export class OpenFiles {
     if (file.isInUse) return;
     if (file.unlinked) await this.#orphans.drop(file);
     else {
+      this.#orphans.closed(file);
       if (file.metadataUnsaved && !file.content?.unsaved) this.#saver.scheduleMetadata(file);
       this.#settle(file);
     }

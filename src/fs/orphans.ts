@@ -7,7 +7,9 @@
  */
 import { randomUUID } from 'node:crypto';
 import { copyObject, needsDescription } from '../cache/object-copy.ts';
+import type { StoredContent } from '../cache/stored-content.ts';
 import { forEachLimit } from '../concurrency.ts';
+import type { ObjectVersion } from '../s3/store.ts';
 import type { Environment } from './environment.ts';
 import type { FileInode } from './inode.ts';
 import { HIDDEN_PREFIX } from './keys.ts';
@@ -24,8 +26,9 @@ const SWEEP_PARALLEL = 4;
 export class Orphans {
   readonly #environment: Environment;
   readonly #saver: Saver;
-  readonly #pinned = new Set<FileInode>();
-  readonly #hidden = new Map<FileInode, string>();
+  readonly #pinned = new Map<FileInode, StoredContent>();
+  /** Keys of hidden copies, and what was copied. */
+  readonly #hidden = new Map<FileInode, { readonly key: string; readonly before: ObjectVersion }>();
 
   constructor(environment: Environment, saver: Saver) {
     this.#environment = environment;
@@ -39,32 +42,61 @@ export class Orphans {
   /** Makes the stored bytes of an open file independent of its name. To be called under the file's lock. */
   async keep(file: FileInode): Promise<void> {
     const { stored } = file;
-    if (!file.isInUse || !stored || stored.size === 0 || this.#pinned.has(file) || this.#hidden.has(file)) return;
+    if (!file.isInUse || !stored || stored.size === 0 || this.#pinned.get(file) === stored || this.#hidden.has(file)) {
+      return;
+    }
     const { blocks, store } = this.#environment;
     if (stored.size <= MAX_PINNED && (await blocks.pin(stored))) {
-      this.#pinned.add(file);
+      this.#unpin(file);
+      this.#pinned.set(file, stored);
       return;
     }
     if (needsDescription(stored.size, store.limits)) await this.#saver.learnDescription(file);
     const key = this.prefix + randomUUID();
-    const written = await copyObject(store, stored.version, key, file.description, { ifAbsent: true });
+    const before = stored.version;
+    const written = await copyObject(store, before, key, file.description, { ifAbsent: true });
     blocks.moved(stored, { key, etag: written.etag, size: stored.size });
-    this.#hidden.set(file, key);
+    this.#hidden.set(file, { key, before });
+  }
+
+  /**
+   * It keeps its name after all: the delete, or what was to replace it, has failed. What is pinned stays so until its last
+   * close: whether the object is really still there nobody knows.
+   */
+  async stays(file: FileInode): Promise<void> {
+    const hidden = this.#hidden.get(file);
+    if (!hidden) return;
+    if (file.stored) this.#environment.blocks.moved(file.stored, hidden.before);
+    await this.#deleteHidden(file);
+  }
+
+  /** The last handle is closed, and the file has its name. */
+  closed(file: FileInode): void {
+    this.#unpin(file);
   }
 
   /** The last handle is closed: nobody can reach the bytes any more. */
   async drop(file: FileInode): Promise<void> {
-    const { blocks, store, telemetry } = this.#environment;
     const { stored } = file;
-    if (this.#pinned.delete(file) && stored) blocks.unpin(stored);
-    const key = this.#hidden.get(file);
-    if (key !== undefined) {
-      this.#hidden.delete(file);
-      await store.delete(key).catch(error => telemetry.log.warn({ key, error }, 'a hidden copy was not deleted'));
-    }
+    this.#unpin(file);
+    await this.#deleteHidden(file);
     await file.content?.discard();
     file.content = undefined;
-    if (stored) blocks.drop(stored);
+    if (stored) this.#environment.blocks.drop(stored);
+  }
+
+  #unpin(file: FileInode): void {
+    const pinned = this.#pinned.get(file);
+    if (pinned && this.#pinned.delete(file)) this.#environment.blocks.unpin(pinned);
+  }
+
+  async #deleteHidden(file: FileInode): Promise<void> {
+    const { store, telemetry } = this.#environment;
+    const hidden = this.#hidden.get(file);
+    if (!hidden) return;
+    this.#hidden.delete(file);
+    const { key } = hidden;
+    await store.delete(key).catch(error => telemetry.log.warn({ key, error }, 'a hidden copy was not deleted'));
   }
 
   /** Deletes what earlier mounts of this host left behind. Best effort, in the background. */

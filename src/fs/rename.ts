@@ -290,12 +290,15 @@ export class Renamer {
     const { store } = this.#environment;
     const limit = store.limits.maxKeyBytes - store.prefixBytes;
     const copies = new Map<string, { from: ObjectVersion; written: Written }>();
+    const begun: string[] = [];
     const copyOne = async (from: ObjectVersion): Promise<void> => {
       const key = newKey + from.key.slice(oldKey.length);
       if (byteLength(key) > limit) throw new FsError('ENAMETOOLONG', `${key} would have more than S3's ${limit} bytes`);
       const info = needsDescription(from.size, store.limits) ? await store.head(from.key) : undefined;
       const tags = info && info.tagCount > 0 ? await store.tags(from.key) : undefined;
       const description = info && { ...info.description, ...(tags && { tags }) };
+      // Also one that fails may have been made.
+      begun.push(key);
       const written = await copyObject(store, from, key, description, undefined);
       copies.set(from.key, { from, written });
     };
@@ -313,9 +316,9 @@ export class Renamer {
       // What S3 has nothing of would vanish: it becomes a marker at its new name.
       else if (copies.size === 0 && !this.#hasUnsaved(source)) this.#saver.keepDirectory(source);
     } catch (error) {
-      await store.deleteMany([...copies.keys()].map(key => newKey + key.slice(oldKey.length))).catch(() => {});
+      await store.deleteMany(begun).catch(() => {});
       // The marker of the directory that was to be replaced went with the copy that had replaced it.
-      if (target && copies.has(oldKey)) this.#saver.keepDirectory(target);
+      if (target && begun.includes(newKey)) this.#saver.keepDirectory(target);
       if (isStoreError(error, 'precondition-failed', 'not-found')) {
         throw new FsError('EBUSY', `${oldKey} was changed by another client while it was renamed; try again`, {
           cause: error,

@@ -47,6 +47,8 @@ export class Saver {
   readonly #waiting = new Map<Inode, () => void>();
   readonly #running = new Set<Promise<void>>();
   readonly #retries = new Map<FileInode, () => void>();
+  /** How often metadata has failed in a row. */
+  readonly #failedMetadata = new Map<Inode, number>();
 
   constructor(environment: Environment, namespace: Namespace, types: ContentTypes) {
     this.#environment = environment;
@@ -306,7 +308,7 @@ export class Saver {
       `not saved: ${file.saveError.message}${permanent ? '' : '; the bytes are kept and will be sent again'}`,
     );
     if (permanent || error instanceof FsError) return;
-    const wait = Math.min(LAST_RETRY, FIRST_RETRY * 2 ** Math.min(file.failedSaves - 1, 10));
+    const wait = retryDelay(file.failedSaves);
     this.#retries.set(
       file,
       this.#environment.clock.after(wait, () => {
@@ -346,7 +348,10 @@ export class Saver {
     this.#waiting.delete(inode);
   }
 
-  /** Brings an inode's metadata to S3 now. Never fails for want of rights: that is logged and undone. */
+  /**
+   * Brings an inode's metadata to S3 now. What the store refuses is logged and undone; what fails for a passing reason is
+   * kept and tried again.
+   */
   async saveMetadata(inode: Inode): Promise<void> {
     this.takeMetadata(inode);
     if (!inode.metadataUnsaved) return;
@@ -356,8 +361,26 @@ export class Saver {
       // Unsaved or open for writing: it goes with the save.
       else if (!(inode instanceof FileInode && inode.content?.unsaved)) await this.#copyMetadata(inode);
     };
-    await this.moves.within([inode], () => this.#metadataSlots.run(() => inode.lock.run(save)));
-    this.#namespace.release(inode);
+    try {
+      await this.moves.within([inode], () => this.#metadataSlots.run(() => inode.lock.run(save)));
+      this.#failedMetadata.delete(inode);
+    } catch (error) {
+      this.#retryMetadata(inode);
+      throw error;
+    } finally {
+      this.#namespace.release(inode);
+    }
+  }
+
+  /** What failed for a passing reason is sent again, later each time. */
+  #retryMetadata(inode: Inode): void {
+    if (!inode.metadataUnsaved) {
+      this.#failedMetadata.delete(inode);
+      return;
+    }
+    const failures = (this.#failedMetadata.get(inode) ?? 0) + 1;
+    this.#failedMetadata.set(inode, failures);
+    this.scheduleMetadata(inode, retryDelay(failures));
   }
 
   async #copyMetadata(inode: FileInode | SpecialInode): Promise<void> {
@@ -367,16 +390,16 @@ export class Saver {
       inode.metadataUnsaved = false;
       return;
     }
-    await this.learnDescription(inode);
-    const description = this.describe(inode);
-    if (sameMetadata(description, inode.description)) {
-      inode.metadataUnsaved = false;
-      return;
-    }
-    const { posix } = inode;
-    const at = clock.monotonic();
     const { version } = stored;
     try {
+      await this.learnDescription(inode);
+      const description = this.describe(inode);
+      if (sameMetadata(description, inode.description)) {
+        inode.metadataUnsaved = false;
+        return;
+      }
+      const { posix } = inode;
+      const at = clock.monotonic();
       const written = await copyObject(store, version, version.key, description, { ifMatch: version.etag });
       blocks.moved(stored, { key: version.key, etag: written.etag, size: version.size });
       inode.description = description;
@@ -388,12 +411,19 @@ export class Saver {
       if (inode.posix === posix) inode.metadataUnsaved = false;
       else this.scheduleMetadata(inode);
     } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      if (isPassing(error)) {
+        telemetry.log.warn(
+          { key: version.key },
+          `mode, owner or times not saved yet: ${reason}; it will be tried again`,
+        );
+        throw error;
+      }
       inode.metadataUnsaved = false;
       inode.checkedAt = Number.NEGATIVE_INFINITY;
       inode.exact = false;
       inode.description = undefined;
       this.#namespace.index.delete(version.key);
-      const reason = error instanceof Error ? error.message : String(error);
       telemetry.log.error({ key: version.key }, `mode, owner or times not saved: ${reason}`);
       throw error;
     }
@@ -416,11 +446,18 @@ export class Saver {
       if (directory.posix === posix) directory.metadataUnsaved = false;
       else this.scheduleMetadata(directory);
     } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      if (isPassing(error)) {
+        telemetry.log.warn(
+          { key },
+          `mode, owner or times of a directory not saved yet: ${reason}; it will be tried again`,
+        );
+        throw error;
+      }
       directory.metadataUnsaved = false;
       directory.localOnly = false;
       directory.checkedAt = Number.NEGATIVE_INFINITY;
       directory.exact = false;
-      const reason = error instanceof Error ? error.message : String(error);
       telemetry.log.error({ key }, `mode, owner or times of a directory not saved: ${reason}`);
       throw error;
     }
@@ -474,6 +511,16 @@ export class Saver {
 
 function changedNow(posix: FullPosix, now: Timestamp): FullPosix {
   return { ...posix, mtime: now, ctime: now };
+}
+
+/** ms to wait after so many failures. */
+function retryDelay(failures: number): number {
+  return Math.min(LAST_RETRY, FIRST_RETRY * 2 ** Math.min(failures - 1, 10));
+}
+
+/** Whether the store may say something else next time. */
+function isPassing(error: unknown): boolean {
+  return isStoreError(error, 'unavailable', 'timeout', 'conflict', 'corrupt', 'aborted');
 }
 
 function sameMetadata(a: ObjectDescription, b: ObjectDescription | undefined): boolean {

@@ -340,6 +340,11 @@ function statAction(
 export function wrongAttributes(world: World, entry: ModelEntry, actual: Attributes): string | undefined {
   const { mode, uid, gid, size, nlink } = actual;
   const isFile = entry instanceof ModelFile;
+  if (entry.isUntold && entry.mode >> 12 === mode >> 12) {
+    Object.assign(entry, { mode, uid, gid });
+    // Compared where the bytes are.
+    if (isFile && entry.isUnsaved) entry.bytes = Buffer.alloc(size);
+  }
   const expected = {
     mode: `0${entry.mode.toString(8)}`,
     uid: entry.uid,

@@ -1,30 +1,9 @@
 /** What the random tests have found, each as small as it shrank: it must not come back. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import t from 'tap';
-import { MIB } from '../support/file-contents.ts';
 import type { Command } from './commands.ts';
+import { type Found, playAgain, RDWR_CREAT, WRONLY_CREAT_TRUNC } from './found.ts';
 import { runCommands } from './run.ts';
-import type { Setting } from './world.ts';
 
-const spool = mkdtempSync(join(tmpdir(), 's3mount-model-'));
-t.teardown(() => rmSync(spool, { recursive: true, force: true }));
-
-const usual: Setting = {
-  remembers: false,
-  ttl: 10_000,
-  openCheck: 1000,
-  metadata: 's3fs',
-  link: 'refuse',
-  budget: 3 * MIB,
-  spool,
-};
-
-const RDWR_CREAT = 0o102;
-const WRONLY_CREAT_TRUNC = 0o1101;
-
-const found: readonly (readonly [name: string, commands: readonly Command[], setting?: Partial<Setting>])[] = [
+const found: readonly Found<Command>[] = [
   [
     'an object without metadata keeps its time over a rename',
     [
@@ -104,9 +83,4 @@ const found: readonly (readonly [name: string, commands: readonly Command[], set
   ],
 ];
 
-for (const [name, commands, setting] of found) {
-  t.test(name, async t => {
-    await runCommands({ ...usual, ...setting }, commands);
-    t.pass('no difference');
-  });
-}
+playAgain(found, runCommands);

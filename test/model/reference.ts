@@ -70,6 +70,8 @@ abstract class ModelNode {
   gid: number;
   xattrs: Map<string, string>;
   mtime: Times;
+  /** Attributes, and of a file that was unsaved the bytes, are not told: the first look at them tells. */
+  isUntold = false;
 
   constructor(mode: number, owner: Owner, now: Moment) {
     this.mode = mode;
@@ -474,7 +476,7 @@ export class ReferenceFileSystem {
 }
 
 /** A copy of an entry and all below it; a file that is met again (open, and under its name) stays one file. */
-function cloned(entry: ModelEntry, files: Map<ModelFile, ModelFile>): ModelEntry {
+export function cloned(entry: ModelEntry, files: Map<ModelFile, ModelFile>): ModelEntry {
   let copy: ModelEntry;
   if (entry instanceof ModelDirectory) {
     copy = new ModelDirectory(entry.mode, entry, 0n);
@@ -492,6 +494,7 @@ function cloned(entry: ModelEntry, files: Map<ModelFile, ModelFile>): ModelEntry
   copy.id = entry.id;
   copy.xattrs = new Map(entry.xattrs);
   copy.mtime = entry.mtime;
+  copy.isUntold = entry.isUntold;
   return copy;
 }
 

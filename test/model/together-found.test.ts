@@ -1,29 +1,9 @@
 /** What the random tests of calls at the same time have found, each as small as it shrank. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import t from 'tap';
-import { MIB } from '../support/file-contents.ts';
 import type { Command } from './commands.ts';
+import { type Found, playAgain, RDWR_CREAT } from './found.ts';
 import { type Group, runSteps } from './together.ts';
-import type { Setting } from './world.ts';
 
-const spool = mkdtempSync(join(tmpdir(), 's3mount-model-'));
-t.teardown(() => rmSync(spool, { recursive: true, force: true }));
-
-const usual: Setting = {
-  remembers: false,
-  ttl: 10_000,
-  openCheck: 1000,
-  metadata: 's3fs',
-  link: 'refuse',
-  budget: 3 * MIB,
-  spool,
-};
-
-const RDWR_CREAT = 0o102;
-
-const found: readonly (readonly [name: string, steps: readonly (Command | Group)[], setting?: Partial<Setting>])[] = [
+const found: readonly Found<Command | Group>[] = [
   [
     'what is made in a directory while that is renamed is there',
     [
@@ -111,9 +91,4 @@ const found: readonly (readonly [name: string, steps: readonly (Command | Group)
   ],
 ];
 
-for (const [name, steps, setting] of found) {
-  t.test(name, async t => {
-    await runSteps({ ...usual, ...setting }, steps);
-    t.pass('no difference');
-  });
-}
+playAgain(found, runSteps);

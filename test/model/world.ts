@@ -58,6 +58,9 @@ export class World {
   readonly history: string[] = [];
   /** st_ino of each entry of the model, by its id, since the last mount. */
   readonly inos = new Map<number, bigint>();
+  /** An upload whose beginning or end was never answered, a hidden object whose delete failed: swept later, not here. */
+  mayLeaveUploads = false;
+  mayLeaveHidden = false;
   #nextFile = 1;
 
   constructor(setting: Setting) {
