@@ -152,9 +152,10 @@ export class Renamer {
     target: Movable | undefined,
     noReplace: boolean,
   ): Promise<void> {
-    const { store, blocks, clock } = this.#environment;
+    const { store, blocks, clock, telemetry } = this.#environment;
     const stored = source.stored!;
-    const oldKey = stored.version.key;
+    const before = stored.version;
+    const oldKey = before.key;
     const oldParent = source.parent;
     const newKey = newParent.key + newName;
     const at = clock.monotonic();
@@ -178,11 +179,15 @@ export class Renamer {
     if (source.description) this.#namespace.index.wrote(newKey, written.etag, stored.size, source.description, at);
     this.#namespace.saved(source);
     try {
-      await store.delete(oldKey);
+      await store.delete(oldKey, { ifMatch: before.etag });
     } catch (error) {
       // S3 has both now: the old name must show, or nobody here would know what to delete.
       if (oldParent) oldParent.listing = undefined;
-      throw error;
+      if (!isStoreError(error, 'precondition-failed')) throw error;
+      telemetry.log.warn(
+        { key: oldKey },
+        'changed by another client while it was renamed: the new version stays there',
+      );
     }
   }
 
@@ -277,7 +282,7 @@ export class Renamer {
     this.#follow(source, newKey, copies, oldKey);
     this.#namespace.dropAhead();
     this.#namespace.changed(newParent, newName, { name: newName, directory: true });
-    await this.#deleteCopied([...copies.keys()]);
+    await this.#deleteCopied(oldKey, copies);
   }
 
   /** Copies everything below `oldKey`; takes its copies back if one fails. Returns what was copied: old key → version there. */
@@ -391,13 +396,30 @@ export class Renamer {
     }
   }
 
-  /** What appeared meanwhile is not in `keys` and stays. */
-  async #deleteCopied(keys: readonly string[]): Promise<void> {
-    const failed = await this.#environment.store.deleteMany(keys);
+  /** Deletes what was copied and is still the same; what appeared or changed meanwhile is another client's, and stays. */
+  async #deleteCopied(oldKey: string, copies: ReadonlyMap<string, { readonly from: ObjectVersion }>): Promise<void> {
+    if (copies.size === 0) return;
+    const { store, telemetry } = this.#environment;
+    const changed: string[] = [];
+    const same: string[] = [];
+    let continuation: string | undefined;
+    do {
+      const page = await store.list({ prefix: oldKey, ...(continuation !== undefined && { continuation }) });
+      continuation = page.next;
+      for (const { key, etag } of page.objects) {
+        if (!oldKey && key.startsWith(HIDDEN_PREFIX)) continue;
+        (copies.get(key)?.from.etag === etag ? same : changed).push(key);
+      }
+    } while (continuation !== undefined);
+    if (changed.length > 0) {
+      const message = `${changed.length} objects appeared or changed while ${oldKey} was renamed, ${changed[0]} first: they stay there`;
+      telemetry.log.warn({ key: changed[0], count: changed.length }, message);
+    }
+    const failed = await store.deleteMany(same);
     if (failed.length > 0) {
       const first = failed[0]!;
       const message = `${failed.length} objects were copied but not deleted at the old name, ${first.key} first: ${first.error.message}`;
-      this.#environment.telemetry.log.error({ key: first.key, count: failed.length }, message);
+      telemetry.log.error({ key: first.key, count: failed.length }, message);
       throw new StoreError(first.error.kind, message);
     }
   }

@@ -95,19 +95,31 @@ t.test('C6 deleted by others while changed here', async t => {
   t.ok(lines.some(line => line.includes('deleted by another client')));
 });
 
-t.test('C7 deleting is unconditional', async t => {
+t.test('C7 unlink is unconditional, the end of a rename is not', async t => {
   const { kernel, store } = makeFileSystem();
   await kernel.writeFile('/f', 'ours');
   store.putForeign('f', 'theirs');
   await kernel.unlink('/f');
   t.same(store.keys(), []);
   await kernel.writeFile('/a', 'ours');
-  store.intercept(async ({ operation }, proceed) => {
-    if (operation === 'DeleteObject') store.putForeign('a', 'theirs');
+  await kernel.mkdir('/d');
+  await kernel.writeFile('/d/a', 'ours');
+  const undo = store.intercept(async ({ operation, key }, proceed) => {
+    if (operation === 'DeleteObject') store.putForeign(key, 'theirs');
     return proceed();
   });
   await kernel.rename('/a', '/b');
-  t.same(store.keys(), ['b']);
+  undo();
+  t.same([store.text('a'), store.text('b')], ['theirs', 'ours']);
+  let copied = false;
+  store.intercept(async ({ operation }, proceed) => {
+    if (operation === 'ListObjectsV2' && copied) store.putForeign('d/a', 'theirs');
+    const answer = await proceed();
+    copied ||= operation === 'CopyObject';
+    return answer;
+  });
+  await kernel.rename('/d', '/e');
+  t.same([store.text('d/a'), store.text('e/a')], ['theirs', 'ours']);
 });
 
 t.test('E4 read-only', async t => {

@@ -109,6 +109,12 @@ t.test('N10 inode numbers', async t => {
   await fs.kernel.rename('/d/f', '/g');
   t.equal((await fs.kernel.stat('/g')).ino, ino);
   await fs.kernel.close(open);
+  await fs.kernel.rename('/g', '/d/g');
+  await fs.kernel.rename('/d', '/e');
+  t.equal((await fs.kernel.stat('/e/g')).ino, ino, 'also below a renamed directory');
+  await fs.kernel.mkdir('/d');
+  await fs.kernel.writeFile('/d/f', 'y');
+  t.not((await fs.kernel.stat('/d/f')).ino, ino, 'a new file under the old name is another file');
 });
 
 t.test('R1 one version, or ESTALE', async t => {

@@ -159,6 +159,19 @@ t.test('V6 a copy fails', async t => {
   t.equal(String(await kernel.readFile('/d/7')), '7');
 });
 
+t.test('V7 the time of what has no metadata', async t => {
+  const { kernel, store, clock, remount } = makeFileSystem();
+  const then = { lastModified: Date.UTC(2020, 1, 2) };
+  store.putForeign('f', 'x', then);
+  store.putForeign('d/f', 'x', then);
+  await kernel.rename('/f', '/g');
+  await kernel.rename('/d', '/e');
+  await clock.advance(20_000);
+  const fresh = remount().kernel;
+  t.equal((await fresh.stat('/g')).mtime.sec, then.lastModified / 1000);
+  t.equal((await fresh.stat('/e/f')).mtime.sec, (clock.now() - 20_000) / 1000);
+});
+
 t.test('U1 deleted when unlink returns', async t => {
   const { kernel, store } = makeFileSystem();
   store.putForeign('f', 'x');
