@@ -2,6 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { accessSync, constants, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cargoPackages, nodeVersions, npmPackages, pythonPackages } from './requirements.mjs';
@@ -21,6 +22,8 @@ const directories = [
   '/bin',
   '/usr/sbin',
   '/sbin',
+  // Where rustup puts cargo; only login shells have it in their PATH.
+  join(homedir(), '.cargo/bin'),
 ];
 
 export function hasProgram(program) {
@@ -111,7 +114,9 @@ export function installCargo(log) {
   if (existsSync(marker) && readFileSync(marker, 'utf8') === names.join()) return;
   log(`installing: ${names.join(', ')} from crates.io into ${directory}, ${seconds} s`);
   const args = ['install', '--quiet', '--locked', '--root', place, ...names];
-  run('cargo', args, `cargo ${args.join(' ')} failed; it may need a newer Rust (rustup.rs).`);
+  run('cargo', args, `cargo ${args.join(' ')} failed; it may need a newer Rust (rustup.rs).`, {
+    env: { ...process.env, PATH: directories.join(delimiter) },
+  });
   writeFileSync(marker, names.join());
 }
 
