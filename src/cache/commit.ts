@@ -74,7 +74,8 @@ function complete(
   const start = index * BLOCK_SIZE;
   let atHand = true;
   visitSources(capture, start, start + length, source => {
-    if (source === 'spool' || (source === 'stored' && !(base && blocks.has(base, index)))) atHand = false;
+    if (source === 'spool' || source === 'sent' || (source === 'stored' && !(base && blocks.has(base, index))))
+      atHand = false;
   });
   if (!atHand || !memory.budget.tryAcquire(memory.costOf(length))) return undefined;
   const bytes = memory.pool.take(length);

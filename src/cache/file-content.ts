@@ -9,12 +9,14 @@
  * 4. The answer to a save may be lost though the work was done. Then the next save would meet its own object as another
  *    client's: before it, the doubt is settled by a HEAD.
  * 5. Unsaved bytes are given up by nobody but `discard`, `reset` and `truncate`, whatever the store or the disk says.
+ * 6. Under pressure bytes leave memory for parts of the upload in progress, where nobody can read them. Whoever wants to
+ *    read or change them has the file saved first, as it is by then, and goes on over that base: `SentRanges`.
  */
 import type { Clock } from '../concurrency.ts';
 import { Mutex } from '../concurrency.ts';
 import { FsError, isStoreError } from '../errors.ts';
 import type { Awaitable, ReadReply } from '../fuse/ops.ts';
-import type { ObjectDescription, ObjectStore, Written } from '../s3/store.ts';
+import type { ObjectDescription, ObjectStore, WriteCondition, Written } from '../s3/store.ts';
 import type { Telemetry } from '../telemetry.ts';
 import type { BlockCache } from './block-cache.ts';
 import type { BlockPool } from './block-pool.ts';
@@ -23,12 +25,14 @@ import { commitBlocks } from './commit.ts';
 import { Overlay } from './overlay.ts';
 import { readOverlay } from './overlay-read.ts';
 import type { ReadCursor } from './read-plan.ts';
+import { type ContentOwner, SentRanges } from './sent-ranges.ts';
 import { Spiller } from './spiller.ts';
 import type { Spool } from './spool.ts';
 import { BLOCK_SIZE, type StoredContent } from './stored-content.ts';
 import { type Doubt, FileUpload, type SaveTarget } from './upload.ts';
 import { UPLOAD_SIZES, type UploadSizes } from './upload-plan.ts';
 
+export type { ContentOwner } from './sent-ranges.ts';
 export type { SaveTarget } from './upload.ts';
 
 /** What all files of a mount share. */
@@ -42,6 +46,8 @@ export interface ContentEnvironment {
   readonly clock: Clock;
   /** Default: `UPLOAD_SIZES`. */
   readonly sizes?: UploadSizes;
+  /** Bytes of parts that were sent stay at hand, in memory or spooled, until the upload is completed. Default: false. */
+  readonly keepSent?: boolean;
 }
 
 export interface Saved {
@@ -62,6 +68,7 @@ export class FileContent {
   readonly #overlay: Overlay;
   readonly #upload: FileUpload;
   readonly #spiller: Spiller;
+  readonly #sent: SentRanges;
   readonly #saves = new Mutex();
   #stored: StoredContent | undefined;
   /** `overlay.generation` of what is stored. */
@@ -74,14 +81,23 @@ export class FileContent {
   /** Ends the save in progress. */
   #stop = new AbortController();
 
-  constructor(environment: ContentEnvironment, stored: StoredContent | undefined, target: () => SaveTarget) {
+  /** `owner`: who saves it when bytes are wanted back that were sent and let go; without one none are let go. */
+  constructor(
+    environment: ContentEnvironment,
+    stored: StoredContent | undefined,
+    target: () => SaveTarget,
+    owner?: ContentOwner,
+  ) {
     const { memory } = environment.spool;
     this.#environment = environment;
     this.#stored = stored;
     this.#overlay = new Overlay(memory, stored?.size ?? 0);
     const { store, blocks, telemetry, clock, sizes = UPLOAD_SIZES } = environment;
     this.#upload = new FileUpload({ store, blocks, memory, telemetry, clock, sizes }, this.#overlay, target);
-    this.#spiller = new Spiller(environment.spool, this.#overlay, this.#upload);
+    this.#sent = new SentRanges(this.#overlay, this.#upload, environment.keepSent ? undefined : owner);
+    // Nobody knows of an upload in doubt whether it still is one.
+    const mayLetGo = (): boolean => !this.#isLocal && this.#doubt === undefined && this.#sent.mayGrow;
+    this.#spiller = new Spiller(environment.spool, this.#overlay, this.#upload, mayLetGo);
   }
 
   /** In bytes, with what is unsaved. */
@@ -105,7 +121,12 @@ export class FileContent {
 
   /** Bytes written and not yet saved. */
   get unsavedBytes(): number {
-    return this.#overlay.blocks.bytes + this.#overlay.spooled.bytes;
+    return this.#overlay.unsavedBytes;
+  }
+
+  /** Some of them are only in parts of an upload in progress: it must be completed, under the name that it has. */
+  get hasSentRanges(): boolean {
+    return !this.#sent.isEmpty;
   }
 
   /** Bytes that are not holes, for st_blocks. */
@@ -124,6 +145,9 @@ export class FileContent {
   read(offset: number, length: number, cursor?: ReadCursor, signal?: AbortSignal): Awaitable<ReadReply> {
     const end = Math.min(offset + length, this.#overlay.size);
     if (offset >= end) return EMPTY;
+    if (this.#sent.intersects(offset, end)) {
+      return this.#sent.recall(offset, end, signal).then(() => this.read(offset, length, cursor, signal));
+    }
     const stored = this.#stored;
     const { blocks, spool } = this.#environment;
     const reply =
@@ -143,11 +167,13 @@ export class FileContent {
   /**
    * Writes all of `data` at `offset`; a hole before it is zeros. Waits where memory is short. `data` may be used again
    * when it settles.
-   * @throws {FsError} EFBIG; ENOSPC where neither memory nor the spool has room. {StoreError} `aborted`.
+   * @throws {FsError} EFBIG; ENOSPC where neither memory nor the spool has room. {StoreError} `aborted`; that of the save
+   * where what it changes was let go.
    */
   write(offset: number, data: Uint8Array, signal?: AbortSignal): Awaitable<void> {
     this.#checkSize(offset + data.length);
     if (data.length === 0) return;
+    if (this.#sent.intersects(offset, offset + data.length)) return this.#writeWaiting(offset, data, signal);
     const { memory } = this.#environment.spool;
     const cost = this.#overlay.blocks.cost(offset, data.length);
     if (!memory.tryAdmit(cost)) return this.#writeWaiting(offset, data, signal);
@@ -166,10 +192,13 @@ export class FileContent {
     return offset;
   }
 
-  /** @throws {FsError} EFBIG. */
+  /** @throws {FsError} EFBIG; {StoreError} that of the save where it cuts through what was let go. */
   truncate(size: number): Awaitable<void> {
     this.#checkSize(size);
     if (size === this.#overlay.size) return;
+    if (size > 0 && this.#sent.intersects(size, size + 1)) {
+      return this.#sent.recall(size, size + 1).then(() => this.truncate(size));
+    }
     this.#upload.touched(Math.min(size, this.#overlay.size), Number.POSITIVE_INFINITY);
     this.#overlay.truncate(size);
   }
@@ -180,10 +209,13 @@ export class FileContent {
     this.#overlay.truncate(0);
   }
 
-  /** Makes `length` bytes at `offset` zeros, as far as the file reaches. */
+  /** Makes `length` bytes at `offset` zeros, as far as the file reaches. @throws {StoreError} as `write`. */
   zero(offset: number, length: number): Awaitable<void> {
     const end = Math.min(offset + length, this.#overlay.size);
     if (offset >= end) return;
+    if (this.#sent.intersects(offset, end)) {
+      return this.#sent.recall(offset, end).then(() => this.zero(offset, length));
+    }
     this.#upload.touched(offset, end);
     this.#overlay.clear(offset, end);
   }
@@ -220,6 +252,9 @@ export class FileContent {
       this.#checkSize(offset + copied + step);
       const admitted = this.#overlay.blocks.worstCost(offset + copied, step);
       try {
+        // Before memory is taken: a save may need it.
+        await this.#sent.recall(offset + copied, offset + copied + step, signal);
+        await from.#sent.recall(fromOffset + copied, fromOffset + copied + step, signal);
         await memory.admit(admitted, signal);
       } catch (error) {
         if (copied > 0) return copied;
@@ -230,6 +265,7 @@ export class FileContent {
         const reply = await from.read(fromOffset + copied, step, undefined, signal);
         let at = offset + copied;
         try {
+          if (this.#sent.intersects(at, at + step)) continue;
           for (const slice of reply.slices) {
             used += this.#put(at, slice);
             at += slice.length;
@@ -251,12 +287,13 @@ export class FileContent {
 
   /**
    * Stores what is unsaved; undefined if nothing was. Writes go on meanwhile and are left for the next save. When it fails
-   * everything stays as it was, and another save may succeed.
-   * @throws {StoreError} as the store said, `aborted` when `signal` aborts.
+   * everything stays as it was, and another save may succeed. `condition` stands for that of the target.
+   * @throws {StoreError} as the store said, `aborted` when `signal` aborts; `no-such-upload` where somebody else has aborted
+   * an upload with bytes that are nowhere else: then none will succeed.
    */
-  save(signal?: AbortSignal): Promise<Saved | undefined> {
+  save(signal?: AbortSignal, condition?: WriteCondition): Promise<Saved | undefined> {
     if (!this.unsaved && !this.#saves.locked) return Promise.resolve(undefined);
-    return this.#saves.run(() => this.#saveNow(signal));
+    return this.#saves.run(() => this.#saveNow(signal, condition));
   }
 
   /** Another base; only while nothing is unsaved and no save is under way. */
@@ -270,9 +307,9 @@ export class FileContent {
     this.#savedGeneration = this.#overlay.generation;
   }
 
-  /** The target has another key: parts sent for the old one are of no use. */
+  /** The target has another key: parts sent for the old one are of no use. What is nowhere else must be saved before. */
   renamed(): void {
-    this.#upload.giveUp();
+    if (this.#sent.isEmpty) this.#upload.renamed();
     this.#clearDoubt();
   }
 
@@ -361,10 +398,17 @@ export class FileContent {
     const most = whole ? data.length : Math.max(BLOCK_SIZE, Math.floor(memory.limit / 2));
     for (let done = 0; done < data.length; ) {
       const piece = data.subarray(done, done + most);
-      const admitted = this.#overlay.blocks.worstCost(offset + done, piece.length);
+      const at = offset + done;
+      // Before memory is taken: a save may need it.
+      await this.#sent.recall(at, at + piece.length, signal);
+      const admitted = this.#overlay.blocks.worstCost(at, piece.length);
       await memory.admit(admitted, signal);
-      memory.settle(admitted - this.#put(offset + done, piece));
-      done += piece.length;
+      let used = 0;
+      if (!this.#sent.intersects(at, at + piece.length)) {
+        used = this.#put(at, piece);
+        done += piece.length;
+      }
+      memory.settle(admitted - used);
     }
   }
 
@@ -384,7 +428,7 @@ export class FileContent {
     }
   }
 
-  async #saveNow(signal: AbortSignal | undefined): Promise<Saved | undefined> {
+  async #saveNow(signal: AbortSignal | undefined, instead?: WriteCondition): Promise<Saved | undefined> {
     if (!this.unsaved) return undefined;
     const { blocks, spool } = this.#environment;
     const stop = this.#stop.signal;
@@ -401,7 +445,7 @@ export class FileContent {
     let committed = false;
     try {
       // Who calls knows the base before that one still.
-      const condition = settled && { ifMatch: settled.written.etag };
+      const condition = settled ? { ifMatch: settled.written.etag } : instead;
       const { key, written, description } = await this.#upload.save(capture, base, condition, signals);
       const content = blocks.contentOf({ key, etag: written.etag, size: capture.size });
       if (stop.aborted) {

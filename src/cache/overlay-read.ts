@@ -52,6 +52,8 @@ export function readOverlay(
       return;
     }
     flush();
+    // It would have been read as zeros or as what was there before.
+    if (source === 'sent') throw new Error(`bytes ${from} to ${to} are not at hand`);
     if (source !== 'memory') {
       pieces.push({ source, start: from, end: to });
       return;

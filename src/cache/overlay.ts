@@ -1,13 +1,15 @@
 /**
- * What a file holds beyond its stored content: unsaved bytes in memory, unsaved bytes in the spool, zeros, and the size.
+ * What a file holds beyond its stored content: unsaved bytes in memory, in the spool, or sent and let go, zeros, the size.
  *
- * 1. Each byte below `size` has one source, the first that has it: memory, spool, zero, stored. Stored bytes count only
- *    below `limit`, the smallest size that the file has had since: what was cut off must not come back when it grows.
+ * 1. Each byte below `size` has one source, the first that has it: memory, spool, sent, zero, stored. Stored bytes count
+ *    only below `limit`, the smallest size that the file has had since: what was cut off must not come back when it grows.
  * 2. A save takes time, and writes go on during it. So a save works on a *capture* of one moment, whose buffers are frozen,
  *    and `since` collects what is touched after that moment. If the save succeeds, what lies outside `since` is saved and
  *    forgotten; if it fails, nothing has changed and there is nothing to put back.
  * 3. The spool has one place for each byte. Bytes that a capture reads there must not be overwritten by later ones:
  *    `maySpool` tells which blocks have to stay in memory until the save has ended.
+ * 4. What is `sent` is in parts of an upload that is not completed, and nowhere else: it can be neither read nor changed
+ *    before a save has made it stored. Whoever reads or writes has to see to that first.
  */
 import { type DirtyBlock, DirtyBlocks } from './dirty-blocks.ts';
 import { RangeSet } from './ranges.ts';
@@ -15,15 +17,19 @@ import type { SpoolFile } from './spool.ts';
 import { BLOCK_SIZE } from './stored-content.ts';
 import type { UnsavedMemory } from './unsaved-memory.ts';
 
-export type ByteSource = 'memory' | 'spool' | 'zero' | 'stored';
+export type ByteSource = 'memory' | 'spool' | 'sent' | 'zero' | 'stored';
 
 /** What tells of each byte where it is: the overlay as it is now, or a capture of it. */
 export interface Layered {
   readonly blocks: { get(index: number): DirtyBlock | undefined };
   readonly spooled: RangeSet;
+  readonly sent: RangeSet;
   readonly zero: RangeSet;
   readonly limit: number;
 }
+
+/** For `covers`: no other place. */
+const NOTHING = new RangeSet();
 
 /** Calls `each` with what lies in `start` … `end`, in order, each range of one source and, from memory, of one block. */
 export function visitSources(
@@ -40,8 +46,9 @@ export function visitSources(
         source = 'spool';
         next = layered.spooled.nextEdge(at);
       } else {
-        next = layered.spooled.nextEdge(at);
-        if (at >= layered.limit) source = 'zero';
+        next = Math.min(layered.spooled.nextEdge(at), layered.sent.nextEdge(at));
+        if (layered.sent.has(at)) source = 'sent';
+        else if (at >= layered.limit) source = 'zero';
         else {
           source = layered.zero.has(at) ? 'zero' : 'stored';
           next = Math.min(next, layered.zero.nextEdge(at), layered.limit);
@@ -82,6 +89,7 @@ export interface Capture extends Layered {
 export class Overlay {
   readonly blocks: DirtyBlocks;
   readonly spooled = new RangeSet();
+  readonly sent = new RangeSet();
   readonly zero = new RangeSet();
   spoolFile: SpoolFile | undefined;
   #memory: UnsavedMemory;
@@ -111,15 +119,21 @@ export class Overlay {
     return this.#generation;
   }
 
+  /** Bytes written and not stored, wherever they are. */
+  get unsavedBytes(): number {
+    return this.blocks.bytes + this.spooled.bytes + this.sent.bytes;
+  }
+
   /** True where all bytes are those of the stored content. */
   get isEmpty(): boolean {
-    return this.#size === this.#limit && this.zero.isEmpty && this.blocks.bytes === 0 && this.spooled.isEmpty;
+    return this.#size === this.#limit && this.zero.isEmpty && this.unsavedBytes === 0;
   }
 
   /** Returns how many of the admitted bytes were used. */
   write(offset: number, data: Uint8Array): number {
     if (data.length === 0) return 0;
     const end = offset + data.length;
+    this.#expectAtHand(offset, end);
     const used = this.blocks.write(offset, data);
     this.spooled.remove(offset, end);
     this.zero.remove(offset, end);
@@ -132,6 +146,7 @@ export class Overlay {
     if (size < this.#size) {
       this.blocks.remove(size, this.#size);
       this.spooled.remove(size, Number.POSITIVE_INFINITY);
+      this.sent.remove(size, Number.POSITIVE_INFINITY);
       this.zero.remove(size, Number.POSITIVE_INFINITY);
       this.#limit = Math.min(this.#limit, size);
       if (this.#since) this.#since.limit = Math.min(this.#since.limit, size);
@@ -143,11 +158,17 @@ export class Overlay {
   /** Makes `start` … `end`, below the size, zeros. */
   clear(start: number, end: number): void {
     if (start >= end) return;
+    this.#expectAtHand(start, end);
     this.blocks.remove(start, end);
     this.spooled.remove(start, end);
     // Beyond the limit it is zero anyway, but after a save in progress the limit will be higher.
     this.zero.add(start, Math.min(end, this.#since ? this.#since.limit : this.#limit));
     this.#touched(start, end);
+  }
+
+  /** A part of which a byte changes can no longer be used, and the others in it would be lost. */
+  #expectAtHand(start: number, end: number): void {
+    if (this.sent.intersects(start, end)) throw new Error(`bytes ${start} to ${end} are not at hand`);
   }
 
   #touched(start: number, end: number): void {
@@ -175,6 +196,8 @@ export class Overlay {
     }
     const spooled = new RangeSet();
     this.spooled.visit(start, end, (a, b) => spooled.add(a, b));
+    const sent = new RangeSet();
+    this.sent.visit(start, end, (a, b) => sent.add(a, b));
     const zero = new RangeSet();
     this.zero.visit(start, end, (a, b) => zero.add(a, b));
     const capture: Capture = {
@@ -183,10 +206,11 @@ export class Overlay {
       generation: this.#generation,
       blocks: held,
       spooled,
+      sent,
       zero,
       spoolFile: this.spoolFile?.keep(),
       release: () => {
-        for (const block of held.values()) this.letGo(block);
+        for (const block of held.values()) this.#drop(block);
         held.clear();
         capture.spoolFile?.drop();
         capture.spoolFile = undefined;
@@ -196,7 +220,7 @@ export class Overlay {
   }
 
   /** Ends a capture's hold on one block. */
-  letGo(block: DirtyBlock): void {
+  #drop(block: DirtyBlock): void {
     block.buffer.frozen--;
     this.#memory.drop(block.buffer);
   }
@@ -229,6 +253,7 @@ export class Overlay {
     this.#since = undefined;
     this.blocks.keepOnly(since.touched);
     this.spooled.keepOnly(since.touched);
+    this.sent.keepOnly(since.touched);
     this.zero.keepOnly(since.touched);
     this.#limit = since.limit;
     if (this.spooled.isEmpty) this.closeSpool();
@@ -238,6 +263,7 @@ export class Overlay {
   reset(size: number): void {
     this.blocks.clear();
     this.spooled.clear();
+    this.sent.clear();
     this.zero.clear();
     this.closeSpool();
     this.#size = size;
@@ -278,15 +304,43 @@ export class Overlay {
       // The save reads these bytes from the spool too: else its hold would keep them in memory until its end.
       captured.ranges.visit(0, BLOCK_SIZE, (a, b) => capture.spooled.add(a + base, b + base));
       capture.blocks.delete(index);
-      this.letGo(captured);
+      this.#drop(captured);
     }
     moved.visit(0, BLOCK_SIZE, (a, b) => this.spooled.add(a + base, b + base));
     this.blocks.removeRanges(index, moved);
   }
 
+  /** True if all of `start` … `end` is in memory. */
+  inMemory(start: number, end: number): boolean {
+    return this.blocks.covers(start, end, NOTHING);
+  }
+
+  /** `start` … `end`, all in memory, is in a part that the store has: from now on it is there only. */
+  letGo(start: number, end: number): void {
+    const capture = this.#since?.capture;
+    for (let index = Math.floor(start / BLOCK_SIZE); index * BLOCK_SIZE < end; index++) {
+      const base = index * BLOCK_SIZE;
+      const from = Math.max(start - base, 0);
+      const to = Math.min(end - base, BLOCK_SIZE);
+      const captured = capture?.blocks.get(index);
+      // The save in progress uses this part as it is: its hold would keep the bytes in memory until its end.
+      if (capture && captured && captured.buffer === this.blocks.get(index)?.buffer) {
+        captured.ranges.visit(from, to, (a, b) => capture.sent.add(a + base, b + base));
+        captured.ranges.remove(from, to);
+        if (captured.ranges.isEmpty) {
+          capture.blocks.delete(index);
+          this.#drop(captured);
+        }
+      }
+    }
+    this.blocks.remove(start, end);
+    this.sent.add(start, end);
+  }
+
   /** True if `start` … `end` is as in the stored content. */
   isStored(start: number, end: number): boolean {
     if (end > this.#limit || this.zero.intersects(start, end) || this.spooled.intersects(start, end)) return false;
+    if (this.sent.intersects(start, end)) return false;
     if (this.blocks.bytes === 0) return true;
     for (let index = Math.floor(start / BLOCK_SIZE); index * BLOCK_SIZE < end; index++) {
       const base = index * BLOCK_SIZE;
@@ -311,6 +365,7 @@ export class Overlay {
     const data = RangeSet.of([0, this.#limit]);
     data.removeAll(this.zero);
     data.addAll(this.spooled);
+    data.addAll(this.sent);
     for (const [index, block] of this.blocks.entries()) {
       block.ranges.visit(0, BLOCK_SIZE, (a, b) => data.add(a + index * BLOCK_SIZE, b + index * BLOCK_SIZE));
     }
@@ -321,6 +376,7 @@ export class Overlay {
 /** What of a capture is not as it is stored: everything that a save has to send. */
 export function changedRanges(capture: Capture): RangeSet {
   const changed = capture.spooled.copy();
+  changed.addAll(capture.sent);
   for (const index of [...capture.blocks.keys()].sort((a, b) => a - b)) {
     const base = index * BLOCK_SIZE;
     capture.blocks.get(index)!.ranges.visit(0, BLOCK_SIZE, (a, b) => changed.add(a + base, b + base));

@@ -62,6 +62,8 @@ export async function assemble(
       pieces.push({ source, start: from, end: to, bytes: buffer.bytes.subarray(at, at + to - from) });
       return;
     }
+    // Never planned: what has left memory is used as the part that it is.
+    if (source === 'sent') throw new Error(`bytes ${from} to ${to} are not at hand`);
     if (source !== 'zero') fetched += to - from;
     const last = pieces.at(-1);
     if (last?.source === source) last.end = to;

@@ -4,7 +4,8 @@
  * 1. A part is right as long as nothing in its range is touched. It is `live` while it holds what the file holds now, and
  *    `captured` while it holds what the save in progress is to store.
  * 2. A part that is sent again must not overtake the first one on its way: it waits until that has settled.
- * 3. The description is fixed when the upload begins; who completes it must know what was stored.
+ * 3. A part that was let go is the only place of its bytes: it stays right, and the upload must be completed, not aborted.
+ * 4. The description is fixed when the upload begins; who completes it must know what was stored.
  */
 import { setMaxListeners } from 'node:events';
 import type { ObjectDescription, ObjectStore, Upload, UploadedPart, WriteCondition, Written } from '../s3/store.ts';
@@ -17,6 +18,8 @@ export interface SentPart extends SentRange {
   failed: boolean;
   live: boolean;
   captured: boolean;
+  /** Its bytes have left memory. */
+  required: boolean;
 }
 
 export class PartUpload {
@@ -31,6 +34,8 @@ export class PartUpload {
   readonly #lastOf = new Map<number, Promise<unknown>>();
   /** The upload could not begin. */
   broken = false;
+  /** What the store said when it did not know the upload any more. */
+  vanished: unknown;
 
   constructor(store: ObjectStore, key: string, description: ObjectDescription) {
     this.key = key;
@@ -64,7 +69,7 @@ export class PartUpload {
       await before?.catch(() => {});
       return task(upload, signals);
     })();
-    const part: SentPart = { ...range, done, arrived: false, failed: false, ...marks };
+    const part: SentPart = { ...range, done, arrived: false, failed: false, required: false, ...marks };
     done.then(
       () => {
         part.arrived = true;
@@ -88,6 +93,8 @@ export class PartUpload {
     let next = first;
     for (; next < parts.length && parts[next]!.offset < part.offset + part.size; next++) {
       this.#byNumber.delete(parts[next]!.number);
+      // Nobody tells it any more what is written in its range.
+      parts[next]!.live = false;
     }
     parts.splice(first, next - first, part);
     this.#byNumber.set(part.number, part);
@@ -96,6 +103,7 @@ export class PartUpload {
   #remove(part: SentPart): void {
     if (this.#byNumber.get(part.number) !== part) return;
     this.#byNumber.delete(part.number);
+    part.live = false;
     this.#parts.splice(this.#firstAfter(part.offset), 1);
   }
 

@@ -1,4 +1,7 @@
-/** Moves the unsaved bytes of one file from memory to its spool when memory is short. */
+/**
+ * Makes room when memory is short, for one file: lets go of what the store has in parts of the upload in progress, and
+ * moves what it has not to the spool.
+ */
 import type { DirtyBlock } from './dirty-blocks.ts';
 import type { Overlay } from './overlay.ts';
 import type { RangeSet } from './ranges.ts';
@@ -18,13 +21,16 @@ export class Spiller implements Spillable {
   readonly #spool: Spool;
   readonly #overlay: Overlay;
   readonly #upload: FileUpload;
+  readonly #mayLetGo: () => boolean;
   #registered = false;
   #spilling: Promise<number> | undefined;
 
-  constructor(spool: Spool, overlay: Overlay, upload: FileUpload) {
+  /** `mayLetGo`: whether the upload will surely be completed under the name that it was begun for. */
+  constructor(spool: Spool, overlay: Overlay, upload: FileUpload, mayLetGo: () => boolean) {
     this.#spool = spool;
     this.#overlay = overlay;
     this.#upload = upload;
+    this.#mayLetGo = mayLetGo;
   }
 
   register(): void {
@@ -45,6 +51,19 @@ export class Spiller implements Spillable {
 
   get spillableBytes(): number {
     return this.#spool.enabled ? this.#overlay.blocks.bytes : 0;
+  }
+
+  get comingBytes(): number {
+    return this.#mayLetGo() ? this.#upload.comingBytes : 0;
+  }
+
+  letGo(bytes: number): number {
+    if (!this.#mayLetGo()) return 0;
+    this.#upload.hurry();
+    const { memory } = this.#spool;
+    const before = memory.held;
+    while (before - memory.held < bytes && this.#upload.letGo());
+    return before - memory.held;
   }
 
   spill(bytes: number): Promise<number> {

@@ -5,7 +5,9 @@
  *    writer beyond it waits until some have been saved or spooled: the rest of the budget always suffices for a save.
  * 2. Waiting must end. Where nothing can be spooled and nothing is being sent, nothing will ever be freed: then those who
  *    wait get ENOSPC, at write(2) and never at close(2).
- * 3. Memory is admitted before it is used, so that several writers together cannot overrun the share.
+ * 3. What the store has acknowledged costs least to be rid of: it is let go of before anything is spooled. While parts are
+ *    on their way that can be let go of when they arrive, writers wait for those: the network is the limit, not the disk.
+ * 4. Memory is admitted before it is used, so that several writers together cannot overrun the share.
  */
 import { FsError, StoreError } from '../errors.ts';
 import { BlockPool } from './block-pool.ts';
@@ -31,6 +33,10 @@ export interface Spillable {
   readonly heldBytes: number;
   /** How many of them a spill could free. */
   readonly spillableBytes: number;
+  /** How many can be let go of when the store has acknowledged them, which it will soon. */
+  readonly comingBytes: number;
+  /** Lets go of about `bytes` that the store has, at once; returns how many that freed. */
+  letGo(bytes: number): number;
   /** Moves about `bytes` to disk; returns how many it moved. Rejects where the disk takes none. */
   spill(bytes: number): Promise<number>;
 }
@@ -214,7 +220,7 @@ export class UnsavedMemory {
     return this.#held > this.limit * SPILL_DOWN_TO ? this.#held - this.limit * SPILL_DOWN_TO : 0;
   }
 
-  /** Spools until there is room, the one with most to give first. One at a time: the disk gains nothing from more. */
+  /** Makes room: lets go, waits, spools. One at a time: the disk gains nothing from more. */
   #relieve(): void {
     if (this.#relieving) {
       this.#again = true;
@@ -228,8 +234,12 @@ export class UnsavedMemory {
     let failure: unknown;
     do {
       this.#again = false;
+      // Never within the turn of a write, which has seen what is at hand and reckons with it.
+      await undefined;
       const refused = new Set<Spillable>();
       for (let wanted = this.#wanted(); wanted > 0; wanted = this.#wanted()) {
+        if (this.#letGo(wanted)) continue;
+        if ([...this.#holders].some(holder => holder.comingBytes > 0)) break;
         const holder = this.#largest(refused);
         if (!holder) break;
         try {
@@ -250,6 +260,15 @@ export class UnsavedMemory {
         waiter.reject(new FsError('ENOSPC', `no room for more unsaved bytes: ${reason}`, { cause: failure }));
       }
     }
+  }
+
+  #letGo(wanted: number): boolean {
+    let freed = 0;
+    for (const holder of this.#holders) {
+      freed += holder.letGo(wanted - freed);
+      if (freed >= wanted) break;
+    }
+    return freed > 0;
   }
 
   #largest(refused: ReadonlySet<Spillable>): Spillable | undefined {

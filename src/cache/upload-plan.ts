@@ -42,6 +42,8 @@ export interface SentRange {
   readonly number: number;
   readonly offset: number;
   readonly size: number;
+  /** Its bytes are nowhere else: no plan may do without it. Only cells of the grid may be so, and they are numbered by it. */
+  readonly required?: boolean;
 }
 
 export interface PlannedPart extends SentRange {
@@ -63,29 +65,49 @@ export interface UploadInput {
   readonly sizes: UploadSizes;
 }
 
-/** Plans one save. `undefined` if no object can be that large. */
+/** Plans one save. `undefined` if no object can be that large, or (never for cells of one grid) none has what is required. */
 export function planUpload(input: UploadInput): UploadPlan | undefined {
-  const { size, limits, sizes } = input;
+  const { sent, size, limits, sizes } = input;
   if (size > limits.maxObjectSize) return undefined;
-  if (size <= Math.min(sizes.singlePut, limits.maxPutSize) || size < limits.minPartSize) return { kind: 'put' };
-  const parts = planAround(usable(input), input) ?? planGap(0, size, limits.maxParts, 1, input);
-  return parts && { kind: 'multipart', parts };
+  const required = sent.filter(part => part.required);
+  if (required.length === 0) {
+    if (size <= Math.min(sizes.singlePut, limits.maxPutSize) || size < limits.minPartSize) return { kind: 'put' };
+    const parts = planAround(usable(input), input) ?? planGap(0, size, limits.maxParts, 1, input);
+    return parts && { kind: 'multipart', parts };
+  }
+  const parts = planAround(usable(input), input) ?? planAround(usable({ ...input, sent: required }), input);
+  // Without one of them the object would lack bytes.
+  const isWhole = parts?.filter(part => part.required).length === required.length;
+  return parts && isWhole ? { kind: 'multipart', parts } : undefined;
 }
 
 /** Those of the sent parts that can stand in this object together: in order, and none too small. */
 function usable({ sent, size, limits }: UploadInput): SentRange[] {
   const kept: SentRange[] = [];
-  for (const part of [...sent].sort((a, b) => a.offset - b.offset)) {
-    const end = part.offset + part.size;
+  const fits = ({ offset, size: length }: SentRange): boolean =>
+    length > 0 && offset + length <= size && (length >= limits.minPartSize || offset + length === size);
+  const all = sent.filter(fits).sort((a, b) => a.offset - b.offset);
+  const required = all.filter(part => part.required);
+  let next = 0;
+  for (const part of all) {
     const last = kept.at(-1);
-    if (end > size || part.size === 0 || (part.size < limits.minPartSize && end < size)) continue;
-    if (last && (part.offset < last.offset + last.size || part.number <= last.number)) continue;
+    if (last && !follows(part, last)) continue;
+    // Whatever could do without goes before one that could not.
+    if (part.required) next++;
+    else if (next < required.length && !follows(required[next]!, part)) continue;
     kept.push(part);
   }
   return kept;
 }
 
-/** Fills the gaps between the sent parts; a part beside a gap that cannot be filled is given up for it. */
+function follows(part: SentRange, before: SentRange): boolean {
+  return part.offset >= before.offset + before.size && part.number > before.number;
+}
+
+/**
+ * Fills the gaps between the sent parts; a part beside a gap that cannot be filled is given up for it, unless it is
+ * required: then there is no such plan.
+ */
 function planAround(sent: readonly SentRange[], input: UploadInput): PlannedPart[] | undefined {
   const parts: PlannedPart[] = [];
   let end = 0;
@@ -94,7 +116,10 @@ function planAround(sent: readonly SentRange[], input: UploadInput): PlannedPart
     if (part.offset > end) {
       const gap = planGap(end, part.offset, part.number - number - 1, number + 1, input);
       // Without this part the gap reaches to the next one, and has its number too.
-      if (!gap) continue;
+      if (!gap) {
+        if (part.required) return undefined;
+        continue;
+      }
       parts.push(...gap);
     }
     parts.push({ ...part, from: 'sent' });
@@ -106,7 +131,7 @@ function planAround(sent: readonly SentRange[], input: UploadInput): PlannedPart
     if (gap) return [...parts, ...gap];
     // What is left has no room: it takes that of the part before it.
     const last = parts.pop();
-    if (!last) return undefined;
+    if (!last || last.required) return undefined;
     end = last.offset;
     number = last.number - 1;
   }
@@ -242,24 +267,32 @@ function* inSteps(
   }
 }
 
+/** Of the ten sizes of cells, those kept small enough for memory; the others take a file to terabytes. */
+const HELD_TIERS = 6;
+
 /** The grid by which parts are sent while the program is still writing: cell `i` becomes part `i + 1`. */
 export class PartGrid {
   readonly #part: number;
   readonly #maxPart: number;
+  readonly #mostHeld: number;
   readonly #perSize: number;
   readonly cells: number;
 
-  constructor(sizes: UploadSizes, limits: StoreLimits) {
-    this.#part = Math.max(sizes.part, limits.minPartSize);
+  /** `most`: bytes of a cell that memory can hold beside those on their way. */
+  constructor(sizes: UploadSizes, limits: StoreLimits, most = Number.POSITIVE_INFINITY) {
+    this.#part = Math.max(Math.min(sizes.part, most), limits.minPartSize);
     this.#maxPart = limits.maxPartSize;
+    this.#mostHeld = Math.max(most, this.#part);
     // Ten sizes, each twice the one before: 8 MiB for the first 7.8 GiB, 4 GiB at the end, 7.8 TiB in all. A file that is
-    // larger still goes on in order at its save.
+    // larger still goes on in order at its save. What memory cannot hold whole has to be spooled before it is sent, so the
+    // first sizes stop growing there: with 32 MiB a file goes out from memory up to 150 GiB.
     this.#perSize = Math.max(1, Math.floor(limits.maxParts / 10));
     this.cells = limits.maxParts;
   }
 
   sizeOf(cell: number): number {
-    return Math.min(this.#part * 2 ** Math.floor(cell / this.#perSize), this.#maxPart);
+    const tier = Math.floor(cell / this.#perSize);
+    return Math.min(this.#part * 2 ** tier, tier < HELD_TIERS ? this.#mostHeld : this.#maxPart, this.#maxPart);
   }
 
   startOf(cell: number): number {
@@ -267,6 +300,11 @@ export class PartGrid {
     let start = 0;
     for (let i = 0; i < tier; i++) start += this.#perSize * this.sizeOf(i * this.#perSize);
     return start + (cell - tier * this.#perSize) * this.sizeOf(cell);
+  }
+
+  /** True where enough numbers are left behind a cell for whatever follows: parts of 5 GiB, should it come to that. */
+  leavesRoom(cell: number): boolean {
+    return cell < this.cells * 0.9;
   }
 
   /** The cell that `offset` lies in; `cells` or more where the grid has ended. */

@@ -4,6 +4,8 @@
  * 1. Which parts, is decided by `upload-plan.ts`; where their bytes come from, by the capture; this carries it out.
  * 2. Parts go out ahead only where it pays: two whole ones at least, and more to come. A small file is one PUT.
  * 3. Nothing ahead of the save may fail it: what went wrong on the way is sent again, and only the save reports errors.
+ * 4. Under pressure memory lets go of parts that the store has. From then on the upload is the only place of their bytes:
+ *    it is never aborted but by who gives the bytes up, and every attempt completes this one.
  */
 import { createHash } from 'node:crypto';
 import { type Clock, delay, forEachLimit } from '../concurrency.ts';
@@ -11,10 +13,11 @@ import { isStoreError, StoreError } from '../errors.ts';
 import type { ObjectDescription, ObjectStore, UploadedPart, WriteCondition, Written } from '../s3/store.ts';
 import type { Telemetry } from '../telemetry.ts';
 import type { BlockCache } from './block-cache.ts';
+import { CellsBehind } from './cells-behind.ts';
 import { type Capture, changedRanges, type Overlay } from './overlay.ts';
 import { assemble } from './part-body.ts';
 import { PartUpload, type SentPart } from './part-upload.ts';
-import type { StoredContent } from './stored-content.ts';
+import { BLOCK_SIZE, type StoredContent } from './stored-content.ts';
 import type { UnsavedMemory } from './unsaved-memory.ts';
 import { PartGrid, type PlannedPart, planUpload, type UploadSizes } from './upload-plan.ts';
 
@@ -53,6 +56,8 @@ export interface Doubt {
 const PARALLEL_PARTS = 12;
 /** Copies at once: no bytes pass here, but S3 counts requests per prefix. */
 const PARALLEL_COPIES = 16;
+/** Of the share of memory, for one cell: some are on their way while the next one is filled. */
+const CELL_SHARE = 0.25;
 /** A save begins again after a conflict with another write in progress, or when the upload has vanished. */
 const ATTEMPTS = 4;
 const CONFLICT_DELAY_MS = 100;
@@ -62,6 +67,7 @@ export class FileUpload {
   readonly #overlay: Overlay;
   readonly #target: () => SaveTarget;
   readonly #grid: PartGrid;
+  readonly #behind: CellsBehind;
   readonly #parallel: number;
   #parts: PartUpload | undefined;
   /** Whole cells not sent yet. */
@@ -72,6 +78,10 @@ export class FileUpload {
   /** Something failed on the way: the save is to find out, nothing more is sent ahead. */
   #failed = false;
   #saving = false;
+  /** Within a write: times that go out with what it fills are those of now. */
+  #isWriting = false;
+  /** Memory is short: an upload begins with the first whole cell. */
+  #isHurried = false;
   /** Parts being sent ahead, and uploads being given up. */
   readonly #running = new Set<Promise<void>>();
   /** Set when `save` has rejected though the store may have done what it was asked to. */
@@ -81,8 +91,10 @@ export class FileUpload {
     this.#environment = environment;
     this.#overlay = overlay;
     this.#target = target;
-    this.#grid = new PartGrid(environment.sizes, environment.store.limits);
-    const fitting = Math.floor((environment.memory.limit * 0.75) / environment.sizes.part);
+    const most = Math.floor((environment.memory.limit * CELL_SHARE) / BLOCK_SIZE) * BLOCK_SIZE;
+    this.#grid = new PartGrid(environment.sizes, environment.store.limits, most);
+    this.#behind = new CellsBehind(this.#grid);
+    const fitting = Math.floor((environment.memory.limit * 0.75) / this.#grid.sizeOf(0));
     this.#parallel = Math.max(1, Math.min(PARALLEL_PARTS, fitting));
   }
 
@@ -94,15 +106,64 @@ export class FileUpload {
   /** Bytes in `start` … `end` were written: sends ahead what has become whole. */
   wrote(start: number, end: number): void {
     const grid = this.#grid;
+    if (this.#parts?.vanished !== undefined && this.#overlay.sent.isEmpty) {
+      // What it held has been thrown away since: nothing is lost by beginning another.
+      this.giveUp();
+      this.#failed = false;
+    }
     for (let cell = grid.cellOf(start); cell < grid.cells && grid.startOf(cell) < end; cell++) {
+      this.#behind.wrote(cell, start, end);
       if (!this.#sentAhead.has(cell) && !this.#ready.has(cell) && this.#isWhole(cell)) this.#ready.add(cell);
     }
-    if (this.#ready.size > 0) this.#sendAhead();
+    if (this.#ready.size === 0) return;
+    this.#isWriting = true;
+    this.#sendAhead();
+    this.#isWriting = false;
   }
 
   /** True if the store has `start` … `end` as they are now, though not completed. */
   holds(start: number, end: number): boolean {
     return this.#parts?.holds(start, end) ?? false;
+  }
+
+  /** Bytes on their way that memory can let go of as soon as the store has them. */
+  get comingBytes(): number {
+    return this.#parts?.vanished === undefined ? this.#behind.comingBytes(this.#saving) : 0;
+  }
+
+  /** Begins to send what a writer in sequence has left behind, though it may turn out to be too little for an upload. */
+  hurry(): void {
+    if (this.#isHurried || ![...this.#ready].some(cell => this.#behind.has(cell))) return;
+    this.#isHurried = true;
+    this.#sendAhead();
+  }
+
+  /** Lets go of one part that the store has, the one left behind longest. False if there is none. */
+  letGo(): boolean {
+    const parts = this.#parts;
+    if (!parts || parts.vanished !== undefined) return false;
+    for (let part = this.#behind.take(this.#saving); part; part = this.#behind.take(this.#saving)) {
+      const end = part.offset + part.size;
+      // What is in the spool already takes no memory.
+      if (!this.#overlay.inMemory(part.offset, end)) continue;
+      part.required = true;
+      this.#overlay.letGo(part.offset, end);
+      return true;
+    }
+    return false;
+  }
+
+  /** What was sent and let go is lost: why. Undefined while it can still be completed. */
+  get lost(): StoreError | undefined {
+    if (this.#parts?.vanished === undefined || this.#overlay.sent.isEmpty) return undefined;
+    const { key, vanished } = this.#parts;
+    const kept = this.#overlay.unsavedBytes - this.#overlay.sent.bytes;
+    return new StoreError(
+      'no-such-upload',
+      `S3 no longer has the upload in progress of ${key}: another client or a lifecycle rule of the bucket aborted it. ` +
+        `${this.#overlay.sent.bytes} bytes that it held are lost (${kept} are kept); write the file again`,
+      { operation: 'CompleteMultipartUpload', key, cause: vanished },
+    );
   }
 
   /**
@@ -129,18 +190,33 @@ export class FileUpload {
 
   /** What was captured is stored: nothing that was sent for it counts any longer. */
   committed(): void {
-    this.#parts = undefined;
-    this.#sentAhead.clear();
+    this.#forgetParts();
     this.#sendAhead();
   }
 
-  /** Gives up what was sent so far, if anything. Does not wait for the store. */
+  /** Gives up what was sent so far, if anything, and with it what is nowhere else. Does not wait for the store. */
   giveUp(): void {
     const parts = this.#parts;
     if (!parts) return;
+    this.#forgetParts();
+    this.#run(parts.abort());
+  }
+
+  /** The name is another: what was sent under the old one is given up, and sent once more. */
+  renamed(): void {
+    for (const { number, offset, size, live } of this.#parts?.parts ?? []) {
+      const cell = number - 1;
+      if (live && offset === this.#grid.startOf(cell) && size === this.#grid.sizeOf(cell)) this.#ready.add(cell);
+    }
+    this.giveUp();
+    if (this.#ready.size > 0) this.#sendAhead();
+  }
+
+  #forgetParts(): void {
     this.#parts = undefined;
     this.#sentAhead.clear();
-    this.#run(parts.abort());
+    this.#behind.clear();
+    this.#isHurried = false;
   }
 
   /** Resolves when no request of this file is under way, but those of a save. */
@@ -161,18 +237,23 @@ export class FileUpload {
 
   #sendAhead(): void {
     while (!this.#saving && !this.#failed && this.#inFlight < this.#parallel && this.#ready.size > 0) {
-      if (!this.#parts && (this.#ready.size < 2 || this.#overlay.size <= this.#environment.sizes.singlePut)) return;
+      if (!this.#parts && !this.#isHurried && !this.#pays()) return;
       const [cell] = this.#ready;
       this.#ready.delete(cell!);
       if (this.#isWhole(cell!)) this.#sendCell(cell!);
     }
   }
 
+  #pays(): boolean {
+    return this.#ready.size >= 2 && this.#overlay.size > this.#environment.sizes.singlePut;
+  }
+
   #sendCell(cell: number): void {
     const { memory } = this.#environment;
     const offset = this.#grid.startOf(cell);
     const size = this.#grid.sizeOf(cell);
-    const parts = this.#begun();
+    const parts = this.#begunAhead();
+    if (!parts) return;
     this.#sentAhead.add(cell);
     this.#inFlight++;
     memory.began();
@@ -181,11 +262,13 @@ export class FileUpload {
       live: true,
       captured: false,
     });
+    this.#behind.sent(cell, part);
     const sending = part.done.then(
       () => {},
       (error: unknown) => {
         if (this.#parts !== parts) return;
         this.#failed = true;
+        if (isStoreError(error, 'no-such-upload')) parts.vanished ??= error;
         this.#environment.telemetry.log.debug({ key: parts.key, part: part.number, error }, 'part sent ahead failed');
       },
     );
@@ -199,10 +282,21 @@ export class FileUpload {
     );
   }
 
+  #begunAhead(): PartUpload | undefined {
+    try {
+      return this.#begun();
+    } catch (error) {
+      // It has no name just now (another client's version took it): the save is to find one.
+      this.#failed = true;
+      this.#environment.telemetry.log.debug({ error }, 'no upload ahead of the save');
+      return undefined;
+    }
+  }
+
   #begun(): PartUpload {
     if (!this.#parts) {
       const target = this.#target();
-      this.#parts = new PartUpload(this.#environment.store, target.key, target.describe(!this.#saving));
+      this.#parts = new PartUpload(this.#environment.store, target.key, target.describe(this.#isWriting));
     }
     return this.#parts;
   }
@@ -242,7 +336,7 @@ export class FileUpload {
     for (let attempt = 1; ; attempt++) {
       const asked = this.#target();
       const target = asked.condition && instead ? withCondition(asked, instead) : asked;
-      if (this.#parts && (this.#parts.key !== target.key || this.#parts.broken)) this.giveUp();
+      this.#expectUsable(target.key);
       const sent = (this.#parts?.parts ?? []).filter(part => part.captured && !part.failed);
       const plan = planUpload({ size: capture.size, changed, sent, limits: store.limits, sizes });
       if (!plan) {
@@ -250,6 +344,11 @@ export class FileUpload {
           key: target.key,
         });
       }
+      // A part that the plan does without is sent anew, or another gets its number: it must not become the only one.
+      const used = new Set(
+        plan.kind === 'multipart' ? plan.parts.flatMap(p => (p.from === 'sent' ? [p.number] : [])) : [],
+      );
+      for (const part of sent) part.captured = used.has(part.number);
       let parts: PartUpload | undefined;
       try {
         if (plan.kind === 'put') return await this.#put(target, capture, stored, signal);
@@ -260,12 +359,30 @@ export class FileUpload {
         const overtaken = parts !== undefined && this.#parts !== parts && !signal?.aborted;
         const vanished = isStoreError(error, 'no-such-upload');
         const conflict = isStoreError(error, 'conflict');
+        if (vanished && parts) parts.vanished ??= error;
+        // What is nowhere else but in this upload can only be completed once more, or under another condition. The program
+        // may have thrown it away meanwhile, and with it the upload: then there is no such content any more to be saved.
+        const isNeeded = !capture.sent.isEmpty || !this.#overlay.sent.isEmpty;
+        if (isNeeded && (vanished || overtaken)) throw this.lost ?? error;
         // S3 wants a new upload after a conflict; after a refused condition there is nothing to complete.
-        if (vanished || conflict || isStoreError(error, 'precondition-failed', 'invalid')) this.giveUp();
+        const isEnded = vanished || conflict || isStoreError(error, 'precondition-failed', 'invalid');
+        if (isEnded && !isNeeded) this.giveUp();
         if (attempt >= ATTEMPTS || !(overtaken || vanished || conflict)) throw error;
         if (conflict) await delay(clock, CONFLICT_DELAY_MS * 2 ** (attempt - 1), signal);
       }
     }
+  }
+
+  /** Gives up an upload that the next attempt has no use for. @throws {StoreError} if it holds what is nowhere else. */
+  #expectUsable(key: string): void {
+    const parts = this.#parts;
+    if (!parts || (parts.key === key && !parts.broken && parts.vanished === undefined)) return;
+    if (this.lost) throw this.lost;
+    if (!this.#overlay.sent.isEmpty) {
+      const message = `${key} cannot be saved: ${this.#overlay.sent.bytes} of its bytes are in an upload of ${parts.key}`;
+      throw new StoreError('invalid', message, { key });
+    }
+    this.giveUp();
   }
 
   async #put(

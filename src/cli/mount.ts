@@ -68,6 +68,7 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
     telemetry,
     clock: systemClock,
     sizes: uploadSizes(values),
+    keepSent: values.keep_sent ?? false,
     options: fileSystemOptions(values, { uid, gid, hostname: hostname() }),
     notifier: undefined,
     mimeTypes: mimeTypes(),

@@ -206,6 +206,11 @@ const resources = {
     kind: bytes(MIB, 5 * MIB, 5 * GIB, '10'),
     help: 'size of the parts of an upload, in MB where no unit is given',
   }),
+  keep_sent: option({
+    section: 'Resources',
+    kind: flag,
+    help: 'keep sent parts in memory or on disk until their upload is complete',
+  }),
   state_dir: option({
     section: 'Resources',
     kind: path(homedir),

@@ -92,6 +92,8 @@ export class FileInode extends ObjectInode {
   replaces: ObjectVersion | undefined;
   /** The base version is gone from the name that the next save goes to: it must find the name free. */
   baseGone = false;
+  /** How many changes of its name are under way: meanwhile its bytes stay at hand, whatever they are saved as then. */
+  renaming = 0;
   /** Times were set by utimens since the last save: they are not moved to the time of the save. */
   timesSet = false;
   /** The save under way; whoever closes meanwhile waits for it. */
@@ -238,6 +240,21 @@ export function isDirectory(inode: Inode): inode is DirectoryInode {
 /** The root, or what has a name all the way from it: reachable. */
 export function isAttached(inode: { readonly nodeid: number; readonly parent: DirectoryInode | undefined }): boolean {
   return inode.nodeid === ROOT_NODEID || (inode.parent !== undefined && isAttached(inode.parent));
+}
+
+/** All that the tree holds below a directory. */
+export function* descendants(directory: DirectoryInode): IterableIterator<Inode> {
+  for (const child of directory.children.values()) {
+    yield child;
+    if (child instanceof DirectoryInode) yield* descendants(child);
+  }
+}
+
+/** False while the key of a file may change, by its own name or that of a directory above it, or where it has none. */
+export function isNameSettled(file: FileInode): boolean {
+  if (file.unlinked || !file.parent || file.renaming > 0) return false;
+  for (let above: DirectoryInode | undefined = file.parent; above; above = above.parent) if (above.moving) return false;
+  return true;
 }
 
 export const ROOT_NODEID = 1;

@@ -212,7 +212,6 @@ export class Names {
     const inode = await this.#existing(parent, name, ctx);
     if (inode instanceof DirectoryInode) throw new FsError('EISDIR');
     const remove = async (): Promise<void> => {
-      if (inode.parent !== parent) throw new FsError('ENOENT');
       if (inode instanceof FileInode) await this.#orphans.keep(inode);
       // What it was renamed over before its first save is still in S3.
       const isInS3 = inode.stored !== undefined || (inode instanceof FileInode && inode.replaces !== undefined);
@@ -220,7 +219,11 @@ export class Names {
       this.lost(inode);
       this.touchParent(parent);
     };
-    await this.#saver.moves.within([inode], () => inode.lock.run(() => this.leaving(inode, remove)));
+    const unlink = async (): Promise<void> => {
+      if (inode.parent !== parent) throw new FsError('ENOENT');
+      await this.leaving(inode, remove);
+    };
+    await this.#saver.moves.within([inode], () => inode.lock.run(unlink));
     // Under the lock nothing is released.
     this.#namespace.release(inode);
     this.keepIfEmptied(parent);
@@ -231,7 +234,7 @@ export class Names {
     if (!(inode instanceof FileInode)) return work();
     inode.leaving = true;
     try {
-      await work();
+      await this.#saver.changeName(inode, true, work);
     } catch (error) {
       if (!inode.unlinked) await this.#orphans.stays(inode);
       throw error;

@@ -11,7 +11,7 @@ import { FsError, isStoreError } from '../errors.ts';
 import type { OpenReply, RequestContext, Timestamp } from '../fuse/ops.ts';
 import type { Environment } from './environment.ts';
 import { type FileHandle, type HandleTable, holdsDescriptor, processOf } from './handles.ts';
-import type { FileInode } from './inode.ts';
+import { type FileInode, isNameSettled } from './inode.ts';
 import { interruptible } from './metadata-requests.ts';
 import { O_ACCMODE, O_DIRECT, O_RDONLY, O_TRUNC, withoutSuidgid } from './modes.ts';
 import type { Namespace } from './namespace.ts';
@@ -83,7 +83,10 @@ export class OpenFiles {
   /** The content of a file that is open, unsaved, or about to be changed. */
   content(file: FileInode): FileContent {
     if (!file.content) {
-      file.content = new FileContent(this.#environment, file.stored, () => this.#saver.targetOf(file));
+      file.content = new FileContent(this.#environment, file.stored, () => this.#saver.targetOf(file), {
+        save: () => this.#saver.saveOnce(file),
+        isNameSettled: () => isNameSettled(file),
+      });
       if (file.unlinked) file.content.keepLocal();
     }
     return file.content;

@@ -13,7 +13,7 @@ import { FsError, isStoreError, StoreError } from '../errors.ts';
 import { type Name, RENAME_EXCHANGE, RENAME_NOREPLACE, type RequestContext } from '../fuse/ops.ts';
 import type { ObjectDescription, ObjectVersion, WriteCondition, Written } from '../s3/store.ts';
 import type { Environment } from './environment.ts';
-import { DirectoryInode, FileInode, type Inode, type SpecialInode } from './inode.ts';
+import { DirectoryInode, descendants, FileInode, type Inode, type SpecialInode } from './inode.ts';
 import { byteLength, HIDDEN_PREFIX } from './keys.ts';
 import type { Names } from './names.ts';
 import type { Namespace } from './namespace.ts';
@@ -122,7 +122,8 @@ export class Renamer {
         if (source.stored) await this.#moveStored(source, newParent, newName, target, noReplace);
         else await this.#moveUnsaved(source, newParent, newName, target);
       };
-      await (target ? target.lock.run(() => this.#names.leaving(target, move)) : move());
+      const replace = target ? () => target.lock.run(() => this.#names.leaving(target, move)) : move;
+      await this.#saver.changeName(source, false, replace);
     });
     if (target) this.#namespace.release(target);
   }
@@ -256,9 +257,13 @@ export class Renamer {
     newName: string,
     target: DirectoryInode | undefined,
   ): Promise<void> {
+    const { memory } = this.#environment.spool;
+    // Bytes of files below stay at hand meanwhile: who finds no room for more waits for the end of this, and gets no ENOSPC.
+    memory.began();
     try {
       await this.#saver.moves.move(source, () => this.#moveBelow(source, newParent, newName, target));
     } finally {
+      memory.ended();
       if (target) this.#namespace.release(target);
     }
   }
@@ -269,6 +274,7 @@ export class Renamer {
     newName: string,
     target: DirectoryInode | undefined,
   ): Promise<void> {
+    await this.#saver.completeBelow(source);
     const oldKey = source.key;
     const newKey = `${newParent.key}${newName}/`;
     const copies = await this.#copyTree(source, oldKey, newKey, target);
@@ -432,46 +438,49 @@ export class Renamer {
       throw new FsError('EINVAL', 'directories cannot be exchanged: S3 has no such operation');
     }
     const [first, second] = a.nodeid < b.nodeid ? [a, b] : [b, a];
+    const exchange = (): Promise<void> => this.#exchangeStored(a, b);
     await first.lock.run(() =>
-      second.lock.run(async () => {
-        const { store, blocks, clock } = this.#environment;
-        const x = a.stored;
-        const y = b.stored;
-        if (!x || !y || !a.parent || !b.parent) throw new FsError('ENOENT');
-        const [ofA, ofB] = [await this.#saver.describeCopy(a), await this.#saver.describeCopy(b)];
-        const [keyA, keyB] = [a.key, b.key];
-        const hidden = `${HIDDEN_PREFIX}exchange/${this.#environment.options.hostname}/${a.nodeid}-${clock.now()}`;
-        const aside = await copyObject(store, x.version, hidden, ofA, undefined);
-        const moved = { key: hidden, etag: aside.etag, size: x.size };
-        let atA: Written | undefined;
-        let atB: Written;
-        try {
-          atA = await copyObject(store, y.version, keyA, ofB, { ifMatch: x.version.etag });
-          // What its copy was told goes along with it; in parts it has to be told again.
-          const again = needsDescription(x.size, store.limits) ? ofA : undefined;
-          atB = await copyObject(store, moved, keyB, again, { ifMatch: y.version.etag });
-        } catch (error) {
-          if (atA) await this.#takeBack(x, moved, keyA, ofA, atA);
-          await store.delete(hidden).catch(() => {});
-          throw error;
-        }
-        blocks.moved(x, { key: keyB, etag: atB.etag, size: x.size });
-        blocks.moved(y, { key: keyA, etag: atA.etag, size: y.size });
-        if (ofA) this.#told(a, ofA);
-        if (ofB) this.#told(b, ofB);
-        const [parentA, nameA, parentB, nameB] = [a.parent, a.name, b.parent, b.name];
-        this.#namespace.move(a, parentB, nameB);
-        this.#namespace.move(b, parentA, nameA);
-        for (const inode of [a, b]) {
-          this.#namespace.index.delete(inode.key);
-          inode.lastModified = undefined;
-          inode.posix = { ...inode.posix, ctime: this.#names.now() };
-          this.#namespace.saved(inode);
-          if (inode instanceof FileInode) inode.content?.renamed();
-        }
-        await store.delete(hidden);
-      }),
+      second.lock.run(() => this.#saver.changeName(a, false, () => this.#saver.changeName(b, false, exchange))),
     );
+  }
+
+  async #exchangeStored(a: Movable, b: Movable): Promise<void> {
+    const { store, blocks, clock } = this.#environment;
+    const x = a.stored;
+    const y = b.stored;
+    if (!x || !y || !a.parent || !b.parent) throw new FsError('ENOENT');
+    const [ofA, ofB] = [await this.#saver.describeCopy(a), await this.#saver.describeCopy(b)];
+    const [keyA, keyB] = [a.key, b.key];
+    const hidden = `${HIDDEN_PREFIX}exchange/${this.#environment.options.hostname}/${a.nodeid}-${clock.now()}`;
+    const aside = await copyObject(store, x.version, hidden, ofA, undefined);
+    const moved = { key: hidden, etag: aside.etag, size: x.size };
+    let atA: Written | undefined;
+    let atB: Written;
+    try {
+      atA = await copyObject(store, y.version, keyA, ofB, { ifMatch: x.version.etag });
+      // What its copy was told goes along with it; in parts it has to be told again.
+      const again = needsDescription(x.size, store.limits) ? ofA : undefined;
+      atB = await copyObject(store, moved, keyB, again, { ifMatch: y.version.etag });
+    } catch (error) {
+      if (atA) await this.#takeBack(x, moved, keyA, ofA, atA);
+      await store.delete(hidden).catch(() => {});
+      throw error;
+    }
+    blocks.moved(x, { key: keyB, etag: atB.etag, size: x.size });
+    blocks.moved(y, { key: keyA, etag: atA.etag, size: y.size });
+    if (ofA) this.#told(a, ofA);
+    if (ofB) this.#told(b, ofB);
+    const [parentA, nameA, parentB, nameB] = [a.parent, a.name, b.parent, b.name];
+    this.#namespace.move(a, parentB, nameB);
+    this.#namespace.move(b, parentA, nameA);
+    for (const inode of [a, b]) {
+      this.#namespace.index.delete(inode.key);
+      inode.lastModified = undefined;
+      inode.posix = { ...inode.posix, ctime: this.#names.now() };
+      this.#namespace.saved(inode);
+      if (inode instanceof FileInode) inode.content?.renamed();
+    }
+    await store.delete(hidden);
   }
 
   /** The first half of an exchange is undone. If that fails the hidden object is all that is left: it stays. */
@@ -492,13 +501,5 @@ export class Renamer {
       telemetry.log.error({ key, hidden: hidden.key }, `what was ${key} is ${hidden.key} now: ${reason}`);
       throw error;
     }
-  }
-}
-
-/** All that the tree holds below a directory. */
-function* descendants(directory: DirectoryInode): IterableIterator<Inode> {
-  for (const child of directory.children.values()) {
-    yield child;
-    if (child instanceof DirectoryInode) yield* descendants(child);
   }
 }

@@ -2,23 +2,24 @@
  * Brings to S3 what this mount has and S3 has not: contents, metadata, directory markers.
  *
  * Difficulties: (1) A save is conditional on the version it is based on; where somebody else was faster, nobody's bytes
- * are lost: ours become a conflict copy beside theirs. (2) A large file's metadata is fixed when its upload begins, long
+ * are lost: see `ConflictCopies`. (2) A large file's metadata is fixed when its upload begins, long
  * before its close. (3) A change of metadata is answered before S3 has it, so that chmod, chown and utimens in a row are
  * one copy; it waits a moment only, goes along with a save or a rename, and is drained at unmount. (4) What cannot be
- * saved now stays this mount's truth and is tried again.
+ * saved now stays this mount's truth and is tried again. (5) Bytes that are only in an upload in progress can become an
+ * object under the name that it was begun for, and under no other: before a name changes or goes it is completed.
  */
 
 import type { SaveTarget } from '../cache/file-content.ts';
 import { copyObject, needsDescription } from '../cache/object-copy.ts';
 import { forEachLimit, Semaphore } from '../concurrency.ts';
-import { FsError, isStoreError, type StoreError } from '../errors.ts';
+import { FsError, isStoreError } from '../errors.ts';
 import type { Timestamp } from '../fuse/ops.ts';
 import type { ObjectDescription, WriteCondition } from '../s3/store.ts';
 import { describedPosix } from './attributes.ts';
+import { ConflictCopies } from './conflict-copies.ts';
 import { type ContentTypes, contentTypeOf, DEFAULT_CONTENT_TYPE, DIRECTORY_CONTENT_TYPE } from './content-types.ts';
 import type { Environment } from './environment.ts';
-import { DirectoryInode, FileInode, type Inode, type SpecialInode } from './inode.ts';
-import { byteLength, NAME_MAX } from './keys.ts';
+import { DirectoryInode, descendants, FileInode, type Inode, type SpecialInode } from './inode.ts';
 import { Moves } from './moves.ts';
 import type { Namespace } from './namespace.ts';
 import { decodePosix, encodePosix, type FullPosix, timestampOf, withMtime, withoutChecksums } from './posix.ts';
@@ -49,11 +50,13 @@ export class Saver {
   readonly #retries = new Map<FileInode, () => void>();
   /** How often metadata has failed in a row. */
   readonly #failedMetadata = new Map<Inode, number>();
+  readonly #conflicts: ConflictCopies;
 
   constructor(environment: Environment, namespace: Namespace, types: ContentTypes) {
     this.#environment = environment;
     this.#namespace = namespace;
     this.#types = types;
+    this.#conflicts = new ConflictCopies(environment, namespace, (file, condition) => this.#put(file, condition));
   }
 
   // --- descriptions ---------------------------------------------------------------------------------------------------
@@ -151,15 +154,57 @@ export class Saver {
 
   /** Saves all that is unsaved of a file. Fails with the error of its save; the bytes then stay and are tried again. */
   async save(file: FileInode): Promise<void> {
-    while (file.unsaved) {
-      if (!file.saving) {
-        file.saving = this.#save(file).finally(() => {
-          file.saving = undefined;
-          this.#namespace.release(file);
+    while (file.unsaved) await this.saveOnce(file);
+  }
+
+  /** The same for what is unsaved now, whatever is written meanwhile. */
+  async saveOnce(file: FileInode): Promise<void> {
+    if (!file.saving) {
+      file.saving = this.#save(file).finally(() => {
+        file.saving = undefined;
+        this.#namespace.release(file);
+      });
+      file.saving.catch(() => {});
+    }
+    await file.saving;
+  }
+
+  /**
+   * Runs `change`, which gives `inode` another name or takes the one that it has, after what has only been sent under it is
+   * saved. To be called under its lock. `goes`: nobody will look for the file under any name, only its handles read on.
+   */
+  async changeName<T>(inode: FileInode | SpecialInode, goes: boolean, change: () => Promise<T>): Promise<T> {
+    if (!(inode instanceof FileInode)) return change();
+    const { memory } = this.#environment.spool;
+    inode.renaming++;
+    // Writers for whom nothing can be let go of meanwhile wait for the end of this, and get no ENOSPC.
+    memory.began();
+    try {
+      if (!goes || inode.isInUse) {
+        await this.#completeUpload(inode).catch(error => {
+          // What is lost is no reason to keep the rest.
+          if (!goes || !isStoreError(error, 'no-such-upload')) throw error;
         });
-        file.saving.catch(() => {});
       }
-      await file.saving;
+      return await change();
+    } finally {
+      inode.renaming--;
+      memory.ended();
+    }
+  }
+
+  /** Saves what has only been sent under names below `directory`, which is being renamed: nothing else happens there. */
+  async completeBelow(directory: DirectoryInode): Promise<void> {
+    const files = [...descendants(directory)].filter(inode => inode instanceof FileInode);
+    await forEachLimit(files, PARALLEL_SAVES, file => file.lock.run(() => this.#completeUpload(file)));
+  }
+
+  async #completeUpload(file: FileInode): Promise<void> {
+    try {
+      while (file.content?.hasSentRanges || this.#conflicts.isOpen(file)) await this.#saveContent(file);
+    } catch (error) {
+      this.#failed(file, error);
+      throw error;
     }
   }
 
@@ -183,6 +228,7 @@ export class Saver {
 
   async #saveContent(file: FileInode): Promise<void> {
     await this.learnDescription(file);
+    if (this.#conflicts.isOpen(file)) return this.#conflicts.resolve(file, undefined);
     try {
       await this.#put(file);
     } catch (error) {
@@ -197,17 +243,17 @@ export class Saver {
         return;
       }
       if (!isStoreError(error, 'precondition-failed')) throw error;
-      await this.#saveConflictCopy(file, error);
+      await this.#conflicts.resolve(file, error);
     }
   }
 
-  async #put(file: FileInode): Promise<void> {
+  async #put(file: FileInode, condition?: WriteCondition): Promise<void> {
     const { telemetry, clock } = this.#environment;
     const content = file.content!;
     const before = file.stored;
     const isKernelCurrent = file.pagesOf === before;
     const at = clock.monotonic();
-    const saved = await content.save();
+    const saved = await content.save(undefined, condition);
     if (!saved) return;
     file.baseGone = false;
     file.replaces = undefined;
@@ -258,43 +304,11 @@ export class Saver {
     const { parent, name } = file.supersededIn!;
     file.supersededIn = undefined;
     if (parent.children.has(name)) {
-      this.#becomeConflictCopy(file, parent, name);
+      this.#conflicts.become(file, parent, name);
     } else {
       this.#namespace.move(file, parent, name);
       file.baseGone = true;
     }
-  }
-
-  async #saveConflictCopy(file: FileInode, cause: StoreError): Promise<void> {
-    const { parent, name } = file;
-    if (!parent) throw cause;
-    const theirs = file.key;
-    this.#namespace.detach(file, true);
-    this.#namespace.index.delete(theirs);
-    this.#becomeConflictCopy(file, parent, name);
-    this.#namespace.changed(parent, name, undefined);
-    parent.listing = undefined;
-    this.#environment.notifier?.invalidateEntry(parent.nodeid, name);
-    this.#environment.telemetry.count('conflict');
-    await this.#put(file);
-    const message = `${theirs} was changed by another client; what was written here is saved as ${file.key}`;
-    this.#environment.telemetry.log.warn({ key: theirs, conflictCopy: file.key }, message);
-    throw new FsError('ESTALE', message, { cause });
-  }
-
-  #becomeConflictCopy(file: FileInode, parent: DirectoryInode, name: string): void {
-    const { options, clock } = this.#environment;
-    const time = new Date(clock.now()).toISOString().replace(/[-:]|\.\d+/g, '');
-    // Athena, Glue and Spark skip names that begin with an underscore.
-    const prefix = `_conflict.${options.hostname}.${time}.`;
-    let rest = name;
-    while (byteLength(prefix + rest) > NAME_MAX) rest = rest.slice(1);
-    let candidate = prefix + rest;
-    for (let i = 2; parent.children.has(candidate); i++) candidate = `${prefix}${i}.${rest}`;
-    this.#namespace.move(file, parent, candidate);
-    file.baseGone = true;
-    file.content?.renamed();
-    parent.changes.added(candidate);
   }
 
   #failed(file: FileInode, error: unknown): void {
@@ -302,7 +316,10 @@ export class Saver {
     if (!file.unsaved) return;
     file.saveError = error instanceof Error ? error : new Error(String(error));
     file.failedSaves++;
-    const permanent = isStoreError(error, 'forbidden', 'too-large', 'invalid', 'archived', 'not-implemented');
+    const permanent =
+      isStoreError(error, 'forbidden', 'too-large', 'invalid', 'archived', 'not-implemented') ||
+      // Somebody has aborted the upload that held the bytes.
+      (isStoreError(error, 'no-such-upload') && file.content?.hasSentRanges === true);
     this.#environment.telemetry.log.error(
       { key: file.label, unsavedBytes: file.content?.unsavedBytes ?? 0 },
       `not saved: ${file.saveError.message}${permanent ? '' : '; the bytes are kept and will be sent again'}`,

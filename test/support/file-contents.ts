@@ -19,6 +19,15 @@ import { MemoryStore } from './memory-store.ts';
 export const KIB = 1024;
 export const MIB = 1024 * KIB;
 
+/** Waits end in the next turn: what is retried later is retried now. */
+export const eager: Clock = {
+  ...systemClock,
+  after(_ms, callback) {
+    const soon = setImmediate(callback);
+    return () => clearImmediate(soon);
+  },
+};
+
 export const TINY_LIMITS = {
   maxParts: 200,
   minPartSize: 8 * KIB,
@@ -38,6 +47,14 @@ export const TINY_SIZES: UploadSizes = {
 export interface Setup extends ContentEnvironment {
   readonly store: MemoryStore;
   readonly target: { key: string; metadata: Record<string, string>; condition: WriteCondition | undefined };
+  /** What the owner of the files says and does. */
+  readonly owner: {
+    isNameSettled: boolean;
+    /** Saves made because somebody wanted bytes back. */
+    recalls: number;
+    /** The last of them failed. */
+    failed: boolean;
+  };
   /** A file of this target. */
   open(stored?: StoredContent): FileContent;
   /** A file over an object that exists. */
@@ -51,6 +68,8 @@ export interface SetupOptions {
   readonly sizes?: UploadSizes;
   readonly limits?: Partial<typeof TINY_LIMITS>;
   readonly clock?: Clock;
+  /** Default: false. */
+  readonly keepSent?: boolean;
 }
 
 /** Takes its spool directory away when the test ends. */
@@ -68,15 +87,31 @@ export function setup(t: { teardown(callback: () => void): void }, options: Setu
     options.spool === false ? {} : { directory, minFreeBytes: 0, ...options.spool },
   );
   const target: Setup['target'] = { key: 'file', metadata: {}, condition: { ifAbsent: true } };
-  const environment = { store, blocks, budget, pool, spool, telemetry, clock, sizes: options.sizes ?? TINY_SIZES };
-  const describe = (): SaveTarget => {
-    const { key, metadata, condition } = target;
+  const { sizes = TINY_SIZES, keepSent = false } = options;
+  const environment = { store, blocks, budget, pool, spool, telemetry, clock, sizes, keepSent };
+  const owner: Setup['owner'] = { isNameSettled: true, recalls: 0, failed: false };
+  /** As the filesystem has it: what a file is based on is what it may replace. */
+  const describe = (base: StoredContent | undefined): SaveTarget => {
+    const { key, metadata } = target;
+    const condition = base && target.condition ? { ifMatch: base.version.etag } : target.condition;
     return { key, condition, describe: () => ({ headers: {}, metadata: { ...metadata } }) };
   };
-  const open = (stored?: StoredContent): FileContent => new FileContent(environment, stored, describe);
+  const open = (stored?: StoredContent): FileContent => {
+    const file: FileContent = new FileContent(environment, stored, () => describe(file.stored), {
+      isNameSettled: () => owner.isNameSettled,
+      async save() {
+        owner.recalls++;
+        owner.failed = true;
+        await file.save();
+        owner.failed = false;
+      },
+    });
+    return file;
+  };
   return {
     ...environment,
     target,
+    owner,
     open,
     openForeign(bytes) {
       const version = store.putForeign(target.key, bytes);

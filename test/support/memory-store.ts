@@ -291,6 +291,11 @@ export class MemoryStore implements ObjectStore {
     return this.#uploads.size;
   }
 
+  /** What another client or a lifecycle rule does to uploads that take too long. */
+  abortUploads(): void {
+    this.#uploads.clear();
+  }
+
   // The seam.
 
   head(key: string, options: RequestOptions & { readonly ifMatch?: string } = {}): Promise<ObjectInfo> {

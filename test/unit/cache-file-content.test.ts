@@ -319,7 +319,8 @@ t.test('more than the memory goes to the spool and comes back', async t => {
 });
 
 t.test('a full spool fails the write, never the save', async t => {
-  const s = setup(t, { budget: 2 * MIB, spool: { maxBytes: MIB }, sizes: { ...TINY_SIZES, singlePut: 16 * MIB } });
+  const sizes = { ...TINY_SIZES, singlePut: 16 * MIB };
+  const s = setup(t, { budget: 2 * MIB, spool: { maxBytes: MIB }, sizes, keepSent: true });
   const file = s.open();
   let written = 0;
   let error: unknown;
@@ -341,7 +342,8 @@ t.test('a full spool fails the write, never the save', async t => {
 });
 
 t.test('without a spool a file larger than its share gets ENOSPC at once', async t => {
-  const s = setup(t, { budget: MIB, spool: false, sizes: { ...TINY_SIZES, singlePut: 16 * MIB } });
+  const sizes = { ...TINY_SIZES, singlePut: 16 * MIB };
+  const s = setup(t, { budget: MIB, spool: false, sizes, keepSent: true });
   const file = s.open();
   await file.write(0, pattern(400 * KIB, 1));
   await t.rejects(Promise.resolve(file.write(400 * KIB, pattern(400 * KIB, 1))), { code: 'ENOSPC' });
@@ -350,7 +352,7 @@ t.test('without a spool a file larger than its share gets ENOSPC at once', async
 });
 
 t.test('many writers in little memory all get through', async t => {
-  const s = setup(t, { budget: 2 * MIB });
+  const s = setup(t, { budget: 2 * MIB, keepSent: true });
   const files = Array.from({ length: 6 }, (_, i) => ({ content: s.open(), tag: i }));
   await Promise.all(
     files.map(async ({ content, tag }) => {
@@ -371,7 +373,7 @@ t.test('many writers in little memory all get through', async t => {
 });
 
 t.test('a write that waits for memory can be interrupted', async t => {
-  const s = setup(t, { budget: MIB, spool: false });
+  const s = setup(t, { budget: MIB, spool: false, keepSent: true });
   const file = s.open();
   await file.write(0, pattern(384 * KIB, 1));
   const hold = s.store.hold('CompleteMultipartUpload');

@@ -1,0 +1,216 @@
+/**
+ * Where somebody else was faster: nobody's bytes are lost, ours become a conflict copy beside theirs.
+ *
+ * Difficulties: (1) What is at hand is simply saved under another name. But bytes that are only in parts of an upload can
+ * become an object under one name only, the one that now holds theirs. Then theirs is copied aside on the server, ours
+ * takes the name for a moment, is copied to its own name, and theirs goes back. (2) A crash at any point of this must leave
+ * both versions somewhere, so nothing is deleted or replaced before its copy is there. (3) The outcome of the save in the
+ * midst of it may be unknown: then theirs stays aside until a later save has settled it.
+ */
+import { randomUUID } from 'node:crypto';
+import { copyObject, needsDescription } from '../cache/object-copy.ts';
+import { FsError, isStoreError, type StoreError } from '../errors.ts';
+import type { ObjectDescription, ObjectInfo, ObjectVersion, WriteCondition } from '../s3/store.ts';
+import type { Environment } from './environment.ts';
+import type { DirectoryInode, FileInode } from './inode.ts';
+import { byteLength, HIDDEN_PREFIX, NAME_MAX } from './keys.ts';
+import type { Namespace } from './namespace.ts';
+
+/** How often theirs may change under our hands before we leave it to the next save. */
+const ATTEMPTS = 4;
+
+/** One save, with all that is noted after it. `condition` instead of that of the file's own base. */
+export type Put = (file: FileInode, condition?: WriteCondition) => Promise<void>;
+
+/** Somebody else's version under its name, and its copy under a hidden one. */
+interface Aside {
+  readonly theirs: ObjectInfo;
+  readonly hidden: ObjectVersion;
+  /** What a copy back has to be told. */
+  readonly description: ObjectDescription | undefined;
+}
+
+export class ConflictCopies {
+  readonly #environment: Environment;
+  readonly #namespace: Namespace;
+  readonly #put: Put;
+  /** Of files whose save may or may not have taken the place of theirs. */
+  readonly #asides = new WeakMap<FileInode, Aside>();
+
+  constructor(environment: Environment, namespace: Namespace, put: Put) {
+    this.#environment = environment;
+    this.#namespace = namespace;
+    this.#put = put;
+  }
+
+  /** True where a conflict has begun to be resolved and the next save has to go on with it. */
+  isOpen(file: FileInode): boolean {
+    return this.#asides.has(file);
+  }
+
+  /**
+   * Saves `file` beside what somebody else has put under its name; under the file's lock.
+   * @throws {FsError} ESTALE when it is done: whoever closes hears of it once. The error of a save that failed.
+   */
+  async resolve(file: FileInode, cause: StoreError | undefined): Promise<void> {
+    const { parent, name } = file;
+    if (!parent) throw cause ?? new FsError('ENOENT', `${file.label} cannot be saved`);
+    const theirs = file.key;
+    if (file.content?.hasSentRanges || this.isOpen(file)) {
+      if (!(await this.#saveAndMakeWay(file, parent, name, cause))) return;
+    } else {
+      this.#namespace.detach(file, true);
+      this.#forget(parent, name, theirs);
+      this.become(file, parent, name);
+      this.#environment.telemetry.count('conflict');
+      await this.#put(file);
+    }
+    const message = `${theirs} was changed by another client; what was written here is saved as ${file.key}`;
+    this.#environment.telemetry.log.warn({ key: theirs, conflictCopy: file.key }, message);
+    throw new FsError('ESTALE', message, { cause });
+  }
+
+  /** Gives a file, of which all is at hand or stored, a name beside `name`; it is saved as a new object. */
+  become(file: FileInode, parent: DirectoryInode, name: string): void {
+    const candidate = this.#nameBeside(parent, name);
+    this.#namespace.move(file, parent, candidate);
+    file.baseGone = true;
+    file.content?.renamed();
+    parent.changes.added(candidate);
+  }
+
+  #nameBeside(parent: DirectoryInode, name: string): string {
+    const { options, clock } = this.#environment;
+    const time = new Date(clock.now()).toISOString().replace(/[-:]|\.\d+/g, '');
+    // Athena, Glue and Spark skip names that begin with an underscore.
+    const prefix = `_conflict.${options.hostname}.${time}.`;
+    let rest = name;
+    while (byteLength(prefix + rest) > NAME_MAX) rest = rest.slice(1);
+    let candidate = prefix + rest;
+    for (let i = 2; parent.children.has(candidate); i++) candidate = `${prefix}${i}.${rest}`;
+    return candidate;
+  }
+
+  /** The name is somebody else's now: what was known of it is old. */
+  #forget(parent: DirectoryInode, name: string, key: string): void {
+    this.#namespace.index.delete(key);
+    this.#namespace.changed(parent, name, undefined);
+    parent.listing = undefined;
+    this.#environment.notifier?.invalidateEntry(parent.nodeid, name);
+  }
+
+  // --- of bytes that are only in an upload ----------------------------------------------------------------------------
+
+  /** False if there is no conflict any more: theirs was deleted meanwhile, and ours has the name. */
+  async #saveAndMakeWay(
+    file: FileInode,
+    parent: DirectoryInode,
+    name: string,
+    cause: StoreError | undefined,
+  ): Promise<boolean> {
+    const { memory } = this.#environment.spool;
+    // Nothing more may be sent away under a name that is about to change.
+    file.renaming++;
+    memory.began();
+    try {
+      const aside = await this.#saveOverTheirs(file, cause);
+      if (!aside) return false;
+      this.#environment.telemetry.count('conflict');
+      await this.#changePlaces(file, parent, name, aside);
+      return true;
+    } finally {
+      file.renaming--;
+      memory.ended();
+    }
+  }
+
+  /** Puts theirs aside and saves ours in its place. Undefined if there was nothing to be put aside any more. */
+  async #saveOverTheirs(file: FileInode, cause: StoreError | undefined): Promise<Aside | undefined> {
+    const { store } = this.#environment;
+    let before: string | undefined;
+    for (let attempt = 1; ; attempt++) {
+      const aside = this.#asides.get(file) ?? (await this.#putAside(file));
+      if (!aside) {
+        file.baseGone = true;
+        await this.#put(file);
+        return undefined;
+      }
+      this.#asides.set(file, aside);
+      try {
+        await this.#put(file, { ifMatch: aside.theirs.etag });
+        this.#asides.delete(file);
+        return aside;
+      } catch (error) {
+        if (!isStoreError(error, 'precondition-failed', 'not-found')) throw error;
+        // Ours is surely not there, so theirs is where it was, or something newer.
+        this.#asides.delete(file);
+        await store.delete(aside.hidden.key).catch(() => {});
+        // Of the same version again: it was about the source of a copy, of which nothing is left.
+        if (aside.theirs.etag === before || attempt === ATTEMPTS) throw cause ?? error;
+        before = aside.theirs.etag;
+      }
+    }
+  }
+
+  async #putAside(file: FileInode): Promise<Aside | undefined> {
+    const { store, options } = this.#environment;
+    const key = `${HIDDEN_PREFIX}conflict/${options.hostname}/${randomUUID()}`;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const theirs = await store.head(file.key);
+        const description = needsDescription(theirs.size, store.limits) ? await this.#describe(theirs) : undefined;
+        const version = { key: file.key, etag: theirs.etag, size: theirs.size };
+        const { etag } = await copyObject(store, version, key, description, { ifAbsent: true });
+        return { theirs, hidden: { key, etag, size: theirs.size }, description };
+      } catch (error) {
+        if (isStoreError(error, 'not-found')) return undefined;
+        if (!isStoreError(error, 'precondition-failed') || attempt === ATTEMPTS) throw error;
+      }
+    }
+  }
+
+  async #describe(info: ObjectInfo): Promise<ObjectDescription> {
+    if (info.tagCount === 0) return info.description;
+    return { ...info.description, tags: await this.#environment.store.tags(info.key) };
+  }
+
+  /** Ours has the name: it gets one beside it, and theirs goes back. */
+  async #changePlaces(file: FileInode, parent: DirectoryInode, name: string, aside: Aside): Promise<void> {
+    const { store, blocks, clock, telemetry } = this.#environment;
+    const stored = file.stored!;
+    const { key, etag, size } = stored.version;
+    const { hidden } = aside;
+    const beside = this.#nameBeside(parent, name);
+    const copyKey = parent.key + beside;
+    const at = clock.monotonic();
+    try {
+      const told = needsDescription(size, store.limits) ? file.description : undefined;
+      const copy = await copyObject(store, stored.version, copyKey, told, { ifAbsent: true });
+      blocks.moved(stored, { key: copyKey, etag: copy.etag, size });
+      if (file.description) this.#namespace.index.wrote(copyKey, copy.etag, size, file.description, at);
+    } catch (error) {
+      const message = `${key} has what was written here, and what another client wrote is ${hidden.key}: ${reasonOf(error)}`;
+      telemetry.log.error({ key, hidden: hidden.key }, message);
+      throw error;
+    }
+    try {
+      await copyObject(store, hidden, key, aside.description, { ifMatch: etag });
+      await store.delete(hidden.key);
+    } catch (error) {
+      // Changed once more: what is there now has replaced ours, but was not made of theirs.
+      const message = `what another client wrote to ${key} before is ${hidden.key}: ${reasonOf(error)}`;
+      telemetry.log.error({ key, hidden: hidden.key }, message);
+    }
+    this.#namespace.detach(file, true);
+    this.#forget(parent, name, key);
+    this.#namespace.move(file, parent, beside);
+    file.content?.renamed();
+    file.checkedAt = at;
+    parent.changes.added(beside);
+    this.#namespace.saved(file);
+  }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
