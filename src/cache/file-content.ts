@@ -1,62 +1,22 @@
-/**
- * The bytes of one inode: the stored content of its base version, with what has been written since over it.
- *
- * 1. All handles of an inode share one `FileContent`, so what one program writes the next one reads, saved or not.
- * 2. Writes take memory first and may wait for it; then they happen at once, in one turn. After a wait everything may have
- *    changed, so nothing decided before it is used after it.
- * 3. One save at a time. It stores a capture of one moment; reads and writes go on meanwhile. When it has succeeded the
- *    base changes in the same turn in which the saved bytes stop being unsaved: no read finds old bytes in between.
- * 4. The answer to a save may be lost though the work was done. Then the next save would meet its own object as another
- *    client's: before it, the doubt is settled by a HEAD.
- * 5. Unsaved bytes are given up by nobody but `discard`, `reset` and `truncate`, whatever the store or the disk says.
- * 6. Under pressure bytes leave memory for parts of the upload in progress, where nobody can read them. Whoever wants to
- *    read or change them has the file saved first, as it is by then, and goes on over that base: `SentRanges`.
- */
-import type { Clock } from '../concurrency.ts';
 import { Mutex } from '../concurrency.ts';
 import { FsError, isStoreError } from '../errors.ts';
 import type { Awaitable, ReadReply } from '../fuse/ops.ts';
-import type { ObjectDescription, ObjectStore, WriteCondition, Written } from '../s3/store.ts';
-import type { Telemetry } from '../telemetry.ts';
-import type { BlockCache } from './block-cache.ts';
-import type { BlockPool } from './block-pool.ts';
-import type { Budget } from './budget.ts';
+import type { WriteCondition } from '../s3/store.ts';
 import { commitBlocks } from './commit.ts';
+import type { ContentEnvironment, Saved } from './content-environment.ts';
+import { type Doubt, wasDone } from './doubt.ts';
 import { Overlay } from './overlay.ts';
 import { readOverlay } from './overlay-read.ts';
 import type { ReadCursor } from './read-plan.ts';
 import { type ContentOwner, SentRanges } from './sent-ranges.ts';
 import { Spiller } from './spiller.ts';
-import type { Spool } from './spool.ts';
 import { BLOCK_SIZE, type StoredContent } from './stored-content.ts';
-import { type Doubt, FileUpload, type SaveTarget } from './upload.ts';
-import { UPLOAD_SIZES, type UploadSizes } from './upload-plan.ts';
+import { FileUpload, type SaveTarget } from './upload.ts';
+import { UPLOAD_SIZES } from './upload-plan.ts';
 
+export type { ContentEnvironment, Saved } from './content-environment.ts';
 export type { ContentOwner } from './sent-ranges.ts';
 export type { SaveTarget } from './upload.ts';
-
-/** What all files of a mount share. */
-export interface ContentEnvironment {
-  readonly store: ObjectStore;
-  readonly blocks: BlockCache;
-  readonly budget: Budget;
-  readonly pool: BlockPool;
-  readonly spool: Spool;
-  readonly telemetry: Telemetry;
-  readonly clock: Clock;
-  /** Default: `UPLOAD_SIZES`. */
-  readonly sizes?: UploadSizes;
-  /** Bytes of parts that were sent stay at hand, in memory or spooled, until the upload is completed. Default: false. */
-  readonly keepSent?: boolean;
-}
-
-export interface Saved {
-  readonly written: Written;
-  /** What was really stored with it: of a multipart upload, what `describe` said when it began. */
-  readonly description: ObjectDescription;
-  /** The new base. Its version's key is the one that was written to. */
-  readonly content: StoredContent;
-}
 
 const EMPTY: ReadReply = { slices: [] };
 
@@ -348,7 +308,8 @@ export class FileContent {
     });
     if (this.#doubt !== doubt) return;
     this.#doubt = undefined;
-    if (info?.etag !== doubt.etag || info.size !== doubt.size) {
+    // Where bytes are only in the upload, and it was completed, nothing but the object could tell.
+    if (!info || !wasDone(doubt, info, this.hasSentRanges)) {
       this.#overlay.abandonSave();
       return;
     }

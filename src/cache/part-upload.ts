@@ -55,6 +55,10 @@ export class PartUpload {
     return this.#parts;
   }
 
+  numbered(number: number): SentPart | undefined {
+    return this.#byNumber.get(number);
+  }
+
   /** Begins to send a part; the bytes are asked for when its turn has come. */
   send(
     range: SentRange,

@@ -7,13 +7,13 @@
  * 4. Under pressure memory lets go of parts that the store has. From then on the upload is the only place of their bytes:
  *    it is never aborted but by who gives the bytes up, and every attempt completes this one.
  */
-import { createHash } from 'node:crypto';
 import { type Clock, delay, forEachLimit } from '../concurrency.ts';
 import { isStoreError, StoreError } from '../errors.ts';
 import type { ObjectDescription, ObjectStore, UploadedPart, WriteCondition, Written } from '../s3/store.ts';
 import type { Telemetry } from '../telemetry.ts';
 import type { BlockCache } from './block-cache.ts';
 import { CellsBehind } from './cells-behind.ts';
+import { type Doubt, etagOfBody, etagOfParts, isUncertain } from './doubt.ts';
 import { type Capture, changedRanges, type Overlay } from './overlay.ts';
 import { assemble } from './part-body.ts';
 import { PartUpload, type SentPart } from './part-upload.ts';
@@ -42,13 +42,6 @@ export interface UploadEnvironment {
 export interface Stored {
   readonly key: string;
   readonly written: Written;
-  readonly description: ObjectDescription;
-}
-
-/** A write whose answer never came: if the object has this ETag and size, it was done. */
-export interface Doubt {
-  readonly key: string;
-  readonly etag: string;
   readonly description: ObjectDescription;
 }
 
@@ -454,9 +447,9 @@ export class FileUpload {
   ): Promise<UploadedPart> {
     const { number, offset, size, from } = planned;
     if (from === 'sent') {
-      const part = parts.parts.find(other => other.number === number && other.captured);
+      const part = parts.numbered(number);
       try {
-        if (part) return await part.done;
+        if (part?.captured) return await part.done;
       } catch (error) {
         if (parts.stopped || signal.aborted || isStoreError(error, 'no-such-upload')) throw error;
       }
@@ -476,23 +469,4 @@ export class FileUpload {
 
 function withCondition(target: SaveTarget, condition: WriteCondition): SaveTarget {
   return { key: target.key, condition, describe: writing => target.describe(writing) };
-}
-
-/** The request may have reached the store. */
-function isUncertain(error: unknown): boolean {
-  return isStoreError(error, 'unavailable', 'timeout', 'aborted', 'corrupt');
-}
-
-/** What S3 gives a PUT as its ETag, unless it encrypts with a KMS key: then no doubt can be settled by it. */
-function etagOfBody(slices: readonly Uint8Array[]): string {
-  const hash = createHash('md5');
-  for (const slice of slices) hash.update(slice);
-  return `"${hash.digest('hex')}"`;
-}
-
-/** Likewise of a multipart upload: the MD5 of the parts' MD5s, and their number. */
-function etagOfParts(parts: readonly UploadedPart[]): string {
-  const hash = createHash('md5');
-  for (const part of parts) hash.update(Buffer.from(part.etag.replaceAll('"', ''), 'hex'));
-  return `"${hash.digest('hex')}-${parts.length}"`;
 }
