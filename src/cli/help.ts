@@ -1,4 +1,5 @@
 /** What `--help` and `s3mount options` print, from the table. The first fits a screen of 80 columns and 40 lines. */
+import { COMMANDS, usageOf } from './commands.ts';
 import { environmentName, OPTION_NAMES, type OptionName, SECTIONS, specOf } from './option-table.ts';
 
 const WIDTH = 80;
@@ -7,8 +8,7 @@ const NAME_WIDTH = 24;
 export function helpScreen(): string {
   return [
     'Usage: s3mount BUCKET[:/path] MOUNTPOINT [-f] [-o option,option=value]...',
-    '       s3mount umount [-l] MOUNTPOINT    save what is unsaved and unmount',
-    '       s3mount options                   all options, with their variables',
+    ...COMMANDS.map(command => `       ${usageOf(command).padEnd(33)} ${command.summary}`),
     '',
     'Mounts an S3 bucket as a directory; every file stays one plain object.',
     '  s3mount my-bucket ~/works -o allow_other,umask=0022',
