@@ -39,7 +39,7 @@ async function run(line: CommandLine): Promise<void> {
       print(line.text);
       return;
     case 'command':
-      await line.command.run(line.given, { print, say });
+      await line.command.run(line.given, { print, say, env: process.env });
       return;
     case 'mount':
       await mount(line.given, line.readyFd);
