@@ -89,8 +89,6 @@ const OBSOLETE: Readonly<Record<string, string>> = {
   update_parent_dir_stat: 'changes nothing yet',
   set_check_cache_sigusr1: 'changes nothing: there is no such cache to check',
   curldbg: 'changes nothing; use dbglevel=dbg',
-  iam_role: "changes nothing: the role of the instance is found by the SDK's chain of credentials",
-  ecs: "changes nothing: the role of the container is found by the SDK's chain of credentials",
   imdsv1only: 'changes nothing: version 2 of the metadata service is always used',
   use_session_token: 'changes nothing: a session token is used where there is one',
   instance_name: 'changes nothing',

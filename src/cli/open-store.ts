@@ -1,14 +1,14 @@
 /** From the options that were given to the store, with a look whether the bucket is there and may be used. */
 import { readFile } from 'node:fs/promises';
-import type { CredentialProvider } from '../s3/credentials.ts';
+import { isStoreError, StoreError } from '../errors.ts';
 import { openS3Store, type S3StoreOptions } from '../s3/open-store.ts';
 import type { S3Store } from '../s3/s3-store.ts';
 import type { Telemetry } from '../telemetry.ts';
+import { credentialSources } from './credential-sources.ts';
 import { CliError, EXIT } from './exit-codes.ts';
 import { present } from './filesystem-options.ts';
 import type { OptionValues } from './option-table.ts';
 import type { Config } from './options.ts';
-import { readPasswdFile } from './passwd-file.ts';
 
 /** Throws `StoreError` or `CliError`, each with a sentence for people. */
 export async function openStore(config: Config, telemetry: Telemetry): Promise<S3Store> {
@@ -18,14 +18,22 @@ export async function openStore(config: Config, telemetry: Telemetry): Promise<S
     await store.probe();
   } catch (error) {
     await store.close();
-    throw error;
+    throw withSource(error, store.credentialSource);
   }
   return store;
 }
 
+/** Whoever is refused asks first which keys were used. */
+function withSource(error: unknown, source: string | undefined): unknown {
+  if (source === undefined || !isStoreError(error, 'forbidden', 'invalid') || error.details.status === undefined) {
+    return error;
+  }
+  return new StoreError(error.kind, `${error.message} (the keys came from ${source})`, error.details);
+}
+
 /** Pure but for the credentials file, which is read when keys are needed. */
 export function storeOptions({ bucket, prefix, values }: Config): S3StoreOptions {
-  const { connect_timeout, readwrite_timeout, passwd_file } = values;
+  const { connect_timeout, readwrite_timeout } = values;
   return {
     bucket,
     prefix,
@@ -41,15 +49,11 @@ export function storeOptions({ bucket, prefix, values }: Config): S3StoreOptions
       encryption: encryptionOf(values),
       // S3's own default; buckets with ACLs disabled refuse the header.
       acl: values.default_acl === 'private' ? undefined : values.default_acl,
-      credentials: passwd_file === undefined ? undefined : passwdProvider(passwd_file, bucket),
+      credentials: credentialSources(values, bucket),
     }),
     timeouts: present({ connect: connect_timeout, firstByte: readwrite_timeout, stall: readwrite_timeout }),
     retry: present({ attempts: values.retries }),
   };
-}
-
-function passwdProvider(path: string, bucket: string): CredentialProvider {
-  return () => readPasswdFile(path, bucket);
 }
 
 /** `use_sse`, `use_sse=kmsid`, `use_sse=kmsid:ID`; without an ID KMS uses the account's key for S3. */

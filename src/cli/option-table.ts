@@ -102,6 +102,12 @@ const s3 = {
     help: 'profile of ~/.aws/config and ~/.aws/credentials',
   }),
   passwd_file: option({ section: 'S3', kind: path(homedir), basic: true, help: "credentials in s3fs's file format" }),
+  iam_role: option({
+    section: 'S3',
+    kind: optionalText('auto|NAME', 'auto'),
+    help: "credentials of the instance's role and no others (an instance has one, whatever its name)",
+  }),
+  ecs: option({ section: 'S3', kind: flag, help: "credentials of the container's role and no others" }),
   public_bucket: option({ section: 'S3', kind: flag, help: 'send no credentials' }),
   requester_pays: option({ section: 'S3', kind: flag, help: 'agree to pay for requests to this bucket' }),
   storage_class: option({

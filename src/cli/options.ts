@@ -166,13 +166,17 @@ function bucketAndMountPoint(positional: readonly string[], bucketWord: string |
   return [bucket, mountPoint];
 }
 
+/** Each names the keys that are meant: two of them would leave open which. */
+const NAMING_KEYS = ['public_bucket', 'passwd_file', 'profile', 'iam_role', 'ecs'] as const;
+
 function checkTogether(values: OptionValues): void {
-  if (values.public_bucket && (values.profile !== undefined || values.passwd_file !== undefined)) {
-    throw usageError('public_bucket sends no credentials: leave out profile and passwd_file, or public_bucket.');
+  const naming = NAMING_KEYS.filter(name => values[name] !== undefined && values[name] !== false);
+  if (naming[0] === 'public_bucket' && naming.length > 1) {
+    throw usageError(
+      `public_bucket sends no credentials: leave out ${naming.slice(1).join(' and ')}, or public_bucket.`,
+    );
   }
-  if (values.profile !== undefined && values.passwd_file !== undefined) {
-    throw usageError('profile and passwd_file both name credentials: give one of them.');
-  }
+  if (naming.length > 1) throw usageError(`${naming.join(' and ')} all name credentials: give one of them.`);
   if (values.use_sse !== undefined && !/^(0|1|(kmsid|k)(:.+)?)$/.test(values.use_sse)) {
     const custom = /^(custom|c)(:|$)/.test(values.use_sse);
     throw usageError(

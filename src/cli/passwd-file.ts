@@ -8,27 +8,57 @@ import { CliError, EXIT } from './exit-codes.ts';
 export interface KeyPair {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
+  readonly sessionToken?: string;
+}
+
+/** As the store takes them. */
+export interface FileKeys extends KeyPair {
+  /** The file's path. */
+  readonly source: string;
+  readonly inFile: true;
 }
 
 /** The one file that its group may read: administrators give it to a group of users. */
 const SYSTEM_FILE = '/etc/passwd-s3fs';
 
 /** Reads it anew at each call, so that a replaced file holds without a remount. Throws a `CliError` without secrets. */
-export async function readPasswdFile(path: string, bucket: string): Promise<KeyPair> {
+export async function readPasswdFile(path: string, bucket: string): Promise<FileKeys> {
   let text: string;
   try {
-    const file = await open(path);
-    try {
-      checkMode(path, (await file.stat()).mode);
-      text = await file.readFile('utf8');
-    } finally {
-      await file.close();
-    }
+    text = await checkedText(path);
   } catch (error) {
     if (error instanceof CliError) throw error;
     throw refusal(`${path} cannot be read: ${(error as Error).message}.`);
   }
-  return parsePasswd(text, path, bucket);
+  const keys = parsePasswd(text, path).get(bucket);
+  if (!keys) throw refusal(`${path} holds no keys for bucket '${bucket}'.`);
+  return { ...keys, source: path, inFile: true };
+}
+
+/**
+ * A file that nobody named: undefined if there is none, it may not be read, or it has nothing for this bucket. Throws a
+ * `CliError` for one that is open to others or cannot be understood.
+ */
+export async function findPasswdFile(path: string, bucket: string): Promise<FileKeys | undefined> {
+  let text: string;
+  try {
+    text = await checkedText(path);
+  } catch (error) {
+    if (error instanceof CliError) throw error;
+    return undefined;
+  }
+  const keys = parsePasswd(text, path).get(bucket);
+  return keys && { ...keys, source: path, inFile: true };
+}
+
+async function checkedText(path: string): Promise<string> {
+  const file = await open(path);
+  try {
+    checkMode(path, (await file.stat()).mode);
+    return await file.readFile('utf8');
+  } finally {
+    await file.close();
+  }
 }
 
 /** s3fs's rules: nothing for others; nothing for the group but reading the system's file; not executable. */
@@ -41,7 +71,7 @@ function checkMode(path: string, mode: number): void {
 }
 
 /** `path` is for messages; what stands in the file never gets into them. */
-export function parsePasswd(text: string, path: string, bucket: string): KeyPair {
+export function parsePasswd(text: string, path: string): { get(bucket: string): KeyPair | undefined } {
   const keys = new Map<string, KeyPair>();
   const named = new Map<string, string>();
   text.split('\n').forEach((raw, index) => {
@@ -51,7 +81,7 @@ export function parsePasswd(text: string, path: string, bucket: string): KeyPair
     if (/[ \t]/.test(line)) throw refusal(`${at}: there must be no space or tab.`);
     if (line.startsWith('['))
       throw refusal(`${at}: this is a file of the AWS CLI; use profile= for it, and leave out passwd_file=.`);
-    const assignment = /^(AWSAccessKeyId|AWSSecretKey)=(.+)$/.exec(line);
+    const assignment = /^(AWSAccessKeyId|AWSSecretKey|AWSSessionToken)=(.+)$/.exec(line);
     if (assignment) {
       named.set(assignment[1]!, assignment[2]!);
       return;
@@ -68,10 +98,12 @@ export function parsePasswd(text: string, path: string, bucket: string): KeyPair
   });
   const accessKeyId = named.get('AWSAccessKeyId');
   const secretAccessKey = named.get('AWSSecretKey');
-  const found =
-    keys.get(bucket) ?? keys.get('') ?? (accessKeyId && secretAccessKey ? { accessKeyId, secretAccessKey } : undefined);
-  if (!found) throw refusal(`${path} holds no keys for bucket '${bucket}'.`);
-  return found;
+  const sessionToken = named.get('AWSSessionToken');
+  const assigned =
+    accessKeyId && secretAccessKey
+      ? { accessKeyId, secretAccessKey, ...(sessionToken === undefined ? {} : { sessionToken }) }
+      : undefined;
+  return { get: bucket => keys.get(bucket) ?? keys.get('') ?? assigned };
 }
 
 function refusal(sentence: string): CliError {

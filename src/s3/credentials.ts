@@ -1,6 +1,6 @@
 /**
- * Access keys, fresh whenever they are needed. Where they come from is the AWS SDK's own chain (environment, profiles,
- * processes, SSO, web identity, container and instance roles), or whatever provider the store is given.
+ * Access keys, fresh whenever they are needed: replaced before they expire, read again where their file may have changed, and
+ * looked for anew when S3 refuses them. Where they come from is the provider's business (`sdk-credentials.ts`).
  */
 import type { Clock } from '../concurrency.ts';
 import { StoreError } from '../errors.ts';
@@ -15,22 +15,11 @@ export type CredentialProvider = () => Promise<Credentials>;
 const REFRESH_BEFORE_MS = 5 * 60_000;
 /** A refresh is not tried again sooner than this; nor are keys that S3 keeps refusing looked up again. */
 const REFRESH_PAUSE_MS = 5_000;
+/** Keys in a file are read again so often while requests go out: a rotation holds within half a minute, at one small read. */
+const REREAD_MS = 30_000;
 
-/** The SDK's chain, loaded on first use (some 40 ms). `profile`: a section of ~/.aws/config. */
-export function sdkCredentials(profile?: string): CredentialProvider {
-  return async () => {
-    const { defaultProvider } = await import('./sdk-chain.ts');
-    // A chain made anew reads the files again: keys that were replaced there hold without a remount.
-    const chain = defaultProvider({ ...(profile === undefined ? {} : { profile }), ignoreCache: true });
-    const { accessKeyId, secretAccessKey, sessionToken, expiration } = await chain();
-    return {
-      accessKeyId,
-      secretAccessKey,
-      ...(sessionToken === undefined ? {} : { sessionToken }),
-      ...(expiration === undefined ? {} : { expiration: expiration.getTime() }),
-    };
-  };
-}
+/** Sentences of ours name a path and a command, those of the SDK what to run. */
+const REASON_LENGTH = 500;
 
 export class CredentialCache {
   readonly #provider: CredentialProvider | undefined;
@@ -39,6 +28,7 @@ export class CredentialCache {
   #known: Credentials | undefined;
   #pending: Promise<Credentials> | undefined;
   #triedAt = Number.NEGATIVE_INFINITY;
+  #complained: string | undefined;
   #refusedAt = Number.NEGATIVE_INFINITY;
 
   /** Without a provider requests go out unsigned. */
@@ -53,13 +43,21 @@ export class CredentialCache {
     return this.#provider === undefined;
   }
 
+  /** Where the keys came from, in words for people; undefined until there are some. */
+  get source(): string | undefined {
+    return this.#known?.source;
+  }
+
   /** The keys to sign with, at once if they are at hand; undefined for anonymous access. Throws `StoreError` ('forbidden'). */
   current(): Credentials | undefined | Promise<Credentials> {
     if (!this.#provider) return undefined;
     const known = this.#known;
     if (!known) return this.#load();
     const { expiration } = known;
-    if (expiration === undefined) return known;
+    if (expiration === undefined) {
+      if (known.inFile && this.#clock.monotonic() - this.#triedAt >= REREAD_MS) this.#load().catch(() => {});
+      return known;
+    }
     const left = expiration - this.#clock.now();
     if (left > REFRESH_BEFORE_MS) return known;
     if (left <= 0) return this.#load();
@@ -87,19 +85,18 @@ export class CredentialCache {
     this.#triedAt = this.#clock.monotonic();
     this.#pending ??= this.#provider!()
       .then(
-        fresh => {
-          this.#known = fresh;
-          return fresh;
-        },
+        fresh => this.#take(fresh),
         (error: unknown) => {
-          const reason = printable(error instanceof Error ? error.message : String(error));
-          this.#telemetry.log.warn({ reason }, 'credentials could not be loaded');
+          const reason = printable(error instanceof Error ? error.message : String(error), REASON_LENGTH);
+          // A file that stays wrong is looked at every half minute: once said is enough.
+          if (this.#complained !== reason) this.#telemetry.log.warn({ reason }, 'credentials could not be loaded');
+          this.#complained = reason;
           // The instance's metadata service may be away for a moment: keys that hold are used on.
           const known = this.#known;
           if (known && (known.expiration ?? Number.POSITIVE_INFINITY) > this.#clock.now()) return known;
           throw new StoreError(
             'forbidden',
-            `no AWS credentials (${reason}); set them in the environment, in ~/.aws/credentials or by an instance role, or mount without`,
+            `no AWS credentials (${reason}); put them into the environment, ~/.aws/credentials or ~/.passwd-s3fs, give the instance a role, or mount with public_bucket=1 to use none`,
             { cause: error },
           );
         },
@@ -108,6 +105,24 @@ export class CredentialCache {
         this.#pending = undefined;
       });
     return this.#pending;
+  }
+
+  #take(fresh: Credentials): Credentials {
+    this.#complained = undefined;
+    const known = this.#known;
+    // What is signed already goes by the object: the same keys stay the same object.
+    if (same(known, fresh) && known?.expiration === fresh.expiration) return known!;
+    this.#known = fresh;
+    const { source, expiration } = fresh;
+    const replaced = known !== undefined && !same(known, fresh);
+    this.#telemetry.log[known?.source === source && !replaced ? 'debug' : 'info'](
+      {
+        source: source ?? 'a provider of its own',
+        ...(expiration === undefined ? {} : { until: new Date(expiration).toISOString() }),
+      },
+      known === undefined ? 'credentials' : 'credentials were replaced',
+    );
+    return fresh;
   }
 }
 

@@ -4,8 +4,7 @@ import { systemClock } from '../concurrency.ts';
 import { StoreError } from '../errors.ts';
 import type { Telemetry } from '../telemetry.ts';
 import { silentTelemetry } from '../telemetry.ts';
-import type { CredentialProvider } from './credentials.ts';
-import { CredentialCache, sdkCredentials } from './credentials.ts';
+import { CredentialCache } from './credentials.ts';
 import type { BucketEndpoint } from './endpoint.ts';
 import { bucketEndpoint, isGlobalAws, regionOfUrl } from './endpoint.ts';
 import type { Lookup } from './http-addresses.ts';
@@ -18,6 +17,8 @@ import { S3Requests } from './requests.ts';
 import type { RetryPolicy } from './retry.ts';
 import { DEFAULT_RETRY } from './retry.ts';
 import { S3Store } from './s3-store.ts';
+import { type SdkCredentials, sdkCredentials } from './sdk-credentials.ts';
+import type { Credentials } from './sigv4.ts';
 import type { StoreLimits } from './store.ts';
 import { S3_LIMITS } from './store.ts';
 
@@ -35,8 +36,8 @@ export interface S3StoreOptions extends WriteDefaults {
   readonly pathStyle?: boolean;
   /** Requests go out unsigned. */
   readonly anonymous?: boolean;
-  /** Instead of the SDK's chain. */
-  readonly credentials?: CredentialProvider;
+  /** Instead of the SDK's whole chain; it may ask `sdk`, which sends through the store's transport. */
+  readonly credentials?: (sdk: SdkCredentials) => Promise<Credentials>;
   /** ms; those not given have `DEFAULT_TIMEOUTS`. */
   readonly timeouts?: Partial<ConnectionTimeouts>;
   /** Those not given have `DEFAULT_RETRY`. */
@@ -85,7 +86,9 @@ export async function openS3Store(options: S3StoreOptions): Promise<S3Store> {
     ...(options.lookup ? { lookup: options.lookup } : {}),
     ...(options.tunnel ? { tunnel: options.tunnel } : {}),
   });
-  const provider = options.anonymous ? undefined : (options.credentials ?? sdkCredentials(profile));
+  const sdk = sdkCredentials(transport);
+  const { credentials: find = () => sdk({ profile }) } = options;
+  const provider = options.anonymous ? undefined : () => find(sdk);
   const credentials = new CredentialCache(provider, clock, telemetry);
   // Looked for while the region is: both may ask the network. A failure shows when they are needed.
   const early = credentials.current();

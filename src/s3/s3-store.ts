@@ -96,6 +96,11 @@ export class S3Store implements ObjectStore {
     };
   }
 
+  /** Where the keys in use came from, in words for people; undefined for none. */
+  get credentialSource(): string | undefined {
+    return this.#context.requests.options.credentials.source;
+  }
+
   /** Where the bucket is, for `status`: without secrets. */
   get place(): {
     readonly endpoint: string;

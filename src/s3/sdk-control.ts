@@ -6,7 +6,6 @@
  * Answers that are no success become our failures before the SDK sees them. The SDK is loaded on first use, or by `load`:
  * some 170 ms that a mount must not wait for.
  */
-import { Readable } from 'node:stream';
 import type { S3Client } from '@aws-sdk/client-s3';
 import { StoreError } from '../errors.ts';
 import type { BucketEndpoint } from './endpoint.ts';
@@ -14,18 +13,10 @@ import { Failure } from './error-kinds.ts';
 import type { S3Requests } from './requests.ts';
 import { refuseErrorIn200 } from './result-document.ts';
 import type { AttemptContext } from './retry.ts';
+import { bodyOf, queryOf, responseOf, type SdkRequest } from './sdk-messages.ts';
 import type { Credentials } from './sigv4.ts';
 
 type Sdk = typeof import('./sdk-operations.ts');
-
-/** What the SDK hands to its request handler, as far as it matters here. */
-interface SdkRequest {
-  readonly method: string;
-  readonly path: string;
-  readonly query?: Record<string, string | string[] | null>;
-  readonly headers: Record<string, string>;
-  readonly body?: unknown;
-}
 
 interface Attempt {
   readonly operation: string;
@@ -147,16 +138,9 @@ export class SdkControl {
       endpoint,
       credentials: attempt.credentials,
     });
-    const { status, headers } = accepted.head;
     refuseErrorIn200(subject, accepted);
-    attempt.date = headers.get('date');
-    return {
-      response: {
-        statusCode: status,
-        headers: Object.fromEntries(headers),
-        body: Readable.from(Buffer.from(accepted.body), { objectMode: false }),
-      },
-    };
+    attempt.date = accepted.head.headers.get('date');
+    return { response: responseOf(accepted) };
   }
 
   #unreadable(error: unknown, operation: string, key: string | undefined): unknown {
@@ -181,21 +165,4 @@ function findCause(error: unknown, test: (cause: Error) => boolean): Error | und
     if (test(cause)) return cause;
   }
   return undefined;
-}
-
-function bodyOf(body: unknown): Uint8Array | undefined {
-  if (body === undefined || body === null || body === '') return undefined;
-  if (typeof body === 'string') return Buffer.from(body);
-  if (body instanceof Uint8Array) return body;
-  throw new TypeError('the SDK made a request whose body is a stream');
-}
-
-function queryOf(query: SdkRequest['query']): string {
-  const parts: string[] = [];
-  for (const [name, value] of Object.entries(query ?? {})) {
-    for (const each of Array.isArray(value) ? value : [value]) {
-      parts.push(each === null ? encodeURIComponent(name) : `${encodeURIComponent(name)}=${encodeURIComponent(each)}`);
-    }
-  }
-  return parts.length === 0 ? '' : `?${parts.join('&')}`;
 }

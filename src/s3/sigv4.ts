@@ -13,6 +13,10 @@ export interface Credentials {
   readonly secretAccessKey: string;
   readonly sessionToken?: string;
   readonly expiration?: number;
+  /** Where they came from, in words for people: `/etc/passwd-s3fs`. */
+  readonly source?: string;
+  /** They stand in a file that may be replaced while they still hold. */
+  readonly inFile?: boolean;
 }
 
 /** What is signed for. `service` is `s3` but for special endpoints. */

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { parsePasswd, readPasswdFile } from '../../src/cli/passwd-file.ts';
 
-const parse = (text: string): unknown => parsePasswd(text, '/home/me/.passwd-s3fs', 'mine');
+const parse = (text: string): unknown => parsePasswd(text, '/home/me/.passwd-s3fs').get('mine');
 
 t.test("s3fs's formats", async t => {
   const keys = { accessKeyId: 'AK', secretAccessKey: 'S/+=K' };
@@ -21,7 +21,6 @@ t.test('what is wrong is told by line, with exit code 11', async t => {
     ['a:b:SECRET:d', /line 1: it should be/],
     ['AK:SECRET\nAK2:SECRET', /line 2: the default keys stand there twice/],
     ['b:AK:SECRET\nb:AK:SECRET', /line 2: bucket 'b' stands there twice/],
-    ['other:AK:SECRET', /holds no keys for bucket 'mine'/],
   ];
   for (const [text, message] of cases) {
     t.throws(() => parse(text), { exitCode: 11, message });
@@ -39,8 +38,12 @@ t.test('a file that others may read is refused', async t => {
     [0o700, false],
   ] as const) {
     chmodSync(path, mode);
-    if (isGood) t.same(await readPasswdFile(path, 'b'), { accessKeyId: 'AK', secretAccessKey: 'SK' });
+    if (isGood)
+      t.same(await readPasswdFile(path, 'b'), { accessKeyId: 'AK', secretAccessKey: 'SK', source: path, inFile: true });
     else await t.rejects(readPasswdFile(path, 'b'), { exitCode: 11, message: /chmod 0600/ });
   }
+  writeFileSync(path, 'other:AK:SK\n');
+  chmodSync(path, 0o600);
+  await t.rejects(readPasswdFile(path, 'mine'), { exitCode: 11, message: /holds no keys for bucket 'mine'/ });
   await t.rejects(readPasswdFile('/nonexistent', 'b'), { exitCode: 11, message: /cannot be read/ });
 });

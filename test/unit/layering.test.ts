@@ -21,7 +21,13 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
 
 /** Packages by the only folder that may load them: everything else is written without them. */
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
-  s3: ['@aws-sdk/client-s3', '@aws-sdk/credential-provider-node', '@smithy/core/config'],
+  s3: [
+    '@aws-sdk/client-s3',
+    '@aws-sdk/credential-provider-http',
+    '@aws-sdk/credential-provider-node',
+    '@smithy/core/config',
+    '@smithy/credential-provider-imds',
+  ],
   fuse: ['koffi'],
   fs: ['lru-cache'],
   cache: ['lru-cache'],
