@@ -1,9 +1,5 @@
 /** Random operations on the whole filesystem against the reference. */
-import t from 'tap';
-import { command } from './commands.ts';
-import { checkProperty } from './property.ts';
-import { runCommands } from './run.ts';
+import { filesystem } from './properties.ts';
+import { testProperty } from './test-property.ts';
 
-t.test('the filesystem does what POSIX says', t =>
-  checkProperty(t, runCommands, command, { runs: 300, maxLength: 60 }),
-);
+testProperty(filesystem);

@@ -1,52 +1,43 @@
-/**
- * One property of random commands, run until it fails or the runs are over.
- *
- * A failure prints the seed and the path: `MODEL_SEED=… MODEL_PATH=… npx tap FILE` plays it again. `MODEL_RUNS` sets how
- * many runs there are (`npm run soak` uses it).
- */
+/** Checks one property of random commands, for the tests and for `npm run soak`. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import type { Test } from 'tap';
+import type { Property } from './properties.ts';
 import { settings } from './settings.ts';
-import type { Setting } from './world.ts';
 
-/** Enough for a slow machine with others on it; a run takes some 20 ms on a free one. */
-const TIMEOUT = 280_000;
-
-export interface PropertyOptions {
+export interface Verdict {
   readonly runs: number;
-  /** Of the list of steps. */
-  readonly maxLength: number;
+  readonly seed: number;
+  /** How to play it again, what was done, and what was wrong; empty if all was well. */
+  readonly failure: readonly string[];
 }
 
-export async function checkProperty<T>(
-  t: Test,
-  run: (setting: Setting, steps: readonly T[]) => Promise<unknown>,
-  step: fc.Arbitrary<T>,
-  options: PropertyOptions,
-): Promise<void> {
-  t.setTimeout(TIMEOUT);
+export async function examine<T>(
+  property: Property<T>,
+  options: { readonly runs: number; readonly seed?: number | undefined; readonly path?: string | undefined },
+): Promise<Verdict> {
   const spool = mkdtempSync(join(tmpdir(), 's3mount-model-'));
-  t.teardown(() => rmSync(spool, { recursive: true, force: true }));
-  const { MODEL_RUNS, MODEL_SEED, MODEL_PATH } = process.env;
-  const steps = fc.array(step, { maxLength: options.maxLength, size: 'max' });
-  const details = await fc.check(
-    fc.asyncProperty(settings(spool), steps, async (setting, list) => void (await run(setting, list))),
-    {
-      numRuns: Number(MODEL_RUNS ?? options.runs),
-      ...(MODEL_SEED !== undefined && { seed: Number(MODEL_SEED) }),
-      ...(MODEL_PATH !== undefined && { path: MODEL_PATH }),
-    },
-  );
-  if (!details.failed) {
-    t.pass(`${details.numRuns} runs from seed ${details.seed}`);
-    return;
+  try {
+    const steps = fc.array(property.step, { maxLength: property.maxLength, size: 'max' });
+    const details = await fc.check(
+      fc.asyncProperty(settings(spool), steps, async (setting, list) => void (await property.run(setting, list))),
+      {
+        numRuns: options.runs,
+        ...(options.seed !== undefined && { seed: options.seed }),
+        ...(options.path !== undefined && { path: options.path }),
+      },
+    );
+    const { numRuns: runs, seed, failed, counterexamplePath, counterexample, errorInstance } = details;
+    if (!failed) return { runs, seed, failure: [] };
+    const error = errorInstance instanceof Error ? (errorInstance.stack ?? errorInstance.message) : errorInstance;
+    const failure = [
+      `MODEL_SEED=${seed} MODEL_PATH=${counterexamplePath}`,
+      JSON.stringify(counterexample),
+      String(error),
+    ];
+    return { runs, seed, failure };
+  } finally {
+    rmSync(spool, { recursive: true, force: true });
   }
-  const error = details.errorInstance;
-  t.comment(`MODEL_SEED=${details.seed} MODEL_PATH=${details.counterexamplePath}`);
-  t.comment(JSON.stringify(details.counterexample));
-  t.comment(error instanceof Error ? (error.stack ?? error.message) : String(error));
-  t.fail(`seed ${details.seed}, path ${details.counterexamplePath}: ${error instanceof Error ? error.message : error}`);
 }

@@ -90,6 +90,8 @@ export class ModelFile extends ModelNode {
   writers = 0;
   /** Changed since the last close or fsync of a writer. */
   isUnsaved = false;
+  /** The bytes that S3 is known to have: for those who keep count of that. */
+  saved: Buffer | undefined;
   /** Without metadata: its time is that at which S3 got the object. */
   isBare = false;
 }
@@ -487,8 +489,8 @@ export function cloned(entry: ModelEntry, files: Map<ModelFile, ModelFile>): Mod
     if (known) return known;
     copy = new ModelFile(entry.mode, entry, 0n);
     copy.bytes = Buffer.from(entry.bytes);
-    const { isLinked, opens, writers, isUnsaved, isBare } = entry;
-    Object.assign(copy, { isLinked, opens, writers, isUnsaved, isBare });
+    const { isLinked, opens, writers, isUnsaved, isBare, saved } = entry;
+    Object.assign(copy, { isLinked, opens, writers, isUnsaved, isBare, saved });
     files.set(entry, copy);
   } else copy = new ModelSpecial(entry.mode, entry, 0n, entry.target);
   copy.id = entry.id;

@@ -6,6 +6,7 @@ import { KIB, TINY_LIMITS, TINY_SIZES } from '../support/file-contents.ts';
 import { makeFileSystem, type TestFileSystem } from '../support/filesystem.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { MemoryStore } from '../support/memory-store.ts';
+import { type Life, mortal } from '../support/mortal-store.ts';
 import { ModelKernel, type OpenFile } from './kernel.ts';
 import { type Moment, ReferenceFileSystem, Refused } from './reference.ts';
 
@@ -52,6 +53,8 @@ export class World {
   readonly clock = new ManualClock();
   readonly store: MemoryStore;
   readonly setting: Setting;
+  /** Of the daemon that serves the mount. */
+  life: Life = { isOver: false };
   /** Open files by the number that the model has for them. */
   readonly files = new Map<number, OpenFile>();
   /** What was done, for the report. */
@@ -73,8 +76,9 @@ export class World {
   /** Mounts the bucket: nothing but what S3 has is known. */
   mount(): void {
     const { ttl, openCheck, metadata, link, budget, remembers, spool } = this.setting;
+    this.life = { isOver: false };
     this.fs = makeFileSystem({
-      store: this.store,
+      store: mortal(this.store, this.life),
       clock: this.clock,
       budget,
       sizes: TINY_SIZES,

@@ -62,14 +62,30 @@ export function listxattr(path: string): string[] {
 export const copyFileRange = (from: number, to: number, length: number): number =>
   cCopyFileRange(from, null, to, null, length, 0);
 
-/** Maps `length` bytes of `fd` shared and writable; `sync` writes them back, `unmap` ends it. */
-export function mapShared(fd: number, length: number): { bytes: Uint8Array; sync(): void; unmap(): void } {
-  const address: unknown = cMmap(null, length, 3, 1, fd, 0);
+/** Copies from one place to another; the bytes copied, perhaps fewer than asked for. */
+export function copyFileRangeAt(from: number, offset: number, to: number, target: number, length: number): number {
+  const places = [offset, target].map(place => {
+    const word = Buffer.alloc(64);
+    word.writeBigInt64LE(BigInt(place));
+    return word;
+  });
+  return cCopyFileRange(from, places[0], to, places[1], length, 0);
+}
+
+/** Maps `length` bytes of `fd` shared, for writing too unless told otherwise; `sync` writes them back, `unmap` ends it. */
+export function mapShared(
+  fd: number,
+  length: number,
+  access: 'read' | 'write' = 'write',
+): { bytes: Uint8Array; sync(): void; unmap(): void } {
+  const address: unknown = cMmap(null, length, access === 'write' ? 3 : 1, 1, fd, 0);
+  if (koffi.address(address) === MAP_FAILED) throw new Error(`mmap: ${names.get(koffi.errno()) ?? koffi.errno()}`);
   return {
     bytes: new Uint8Array(koffi.view(address, length)),
     sync: () => void msync(address, length, 4),
     unmap: () => void munmap(address, length),
   };
 }
+const MAP_FAILED = 2n ** 64n - 1n;
 const msync = bind('msync', 'int', ['void *', 'size_t', 'int']);
 const munmap = bind('munmap', 'int', ['void *', 'size_t']);

@@ -1,0 +1,24 @@
+/** Ten thousand random operations a seed on files of a real mount, against a model in memory. */
+import { randomInt } from 'node:crypto';
+import t from 'tap';
+import { Exerciser } from '../random/exerciser.ts';
+import { LARGE, SMALL } from '../random/file-operations.ts';
+import { aMount } from '../support/mount.ts';
+
+const { EXERCISE_SEED, EXERCISE_OPERATIONS } = process.env;
+
+/** One that is always run, and one that nobody has seen; `EXERCISE_SEED=…` plays one again. */
+const SEEDS = EXERCISE_SEED === undefined ? [1, randomInt(1, 2 ** 31)] : [Number(EXERCISE_SEED)];
+
+for (const [title, shape, operations] of [
+  ['files of some hundred kilobytes', SMALL, 10_000],
+  ['files of several parts', LARGE, 600],
+] as const) {
+  t.test(title, async t => {
+    const mount = await aMount(t);
+    for (const seed of shape === LARGE ? SEEDS.slice(-1) : SEEDS) {
+      const count = Number(EXERCISE_OPERATIONS ?? operations);
+      await t.test(`EXERCISE_SEED=${seed}, ${count} operations`, () => new Exerciser(mount, shape, seed).run(count));
+    }
+  });
+}
