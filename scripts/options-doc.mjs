@@ -3,6 +3,7 @@
 // With --check nothing is written: it ends with 1 if a file is not what would be written (test/unit/docs.test.ts).
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { COMMANDS } from '../src/cli/commands.ts';
 import { EXIT } from '../src/cli/exit-codes.ts';
 import { LEGACY_NAMES, legacyWord, REFUSED_NAMES } from '../src/cli/legacy-options.ts';
 import { environmentName, flagName, OPTION_NAMES, SECTIONS, specOf } from '../src/cli/option-table.ts';
@@ -146,12 +147,7 @@ function manPage() {
     '.RB [ \\-f ]',
     '.RB [ \\-o',
     '.IR option [, option = value ]...]',
-    '.br',
-    '.B s3mount umount',
-    '.RB [ \\-l ]',
-    '.I MOUNTPOINT',
-    '.br',
-    '.B s3mount options',
+    ...COMMANDS.flatMap(({ name, usage }) => ['.br', `.B s3mount ${name}`, ...(usage ? [roff(usage)] : [])]),
     '.SH DESCRIPTION',
     roff(
       'Mounts a bucket, or what lies under a prefix of it, as a directory. Every file stays one plain object that any S3 tool reads. The command returns when the mount answers.',
@@ -160,14 +156,15 @@ function manPage() {
     roff('The bucket may be written as my-bucket, my-bucket:/some/prefix, or s3://my-bucket/some/prefix/.'),
     roff('Credentials are found as the AWS CLI finds them; the region too, and if it is not said, S3 is asked for it.'),
     '.SH COMMANDS',
-    '.TP',
-    '.B umount',
-    roff(
-      'Saves what is unsaved and unmounts. Refuses while something uses the mount, and names it; with -l it is detached all the same. SIGINT and SIGTERM do the same to the daemon.',
-    ),
-    '.TP',
-    '.B options',
-    'Lists all options with their variables.',
+    ...COMMANDS.flatMap(({ name, usage, text, flags = {} }) => [
+      '.TP',
+      `.B ${roff(`${name} ${usage}`.trimEnd())}`,
+      roff(text),
+      ...Object.entries(flags).flatMap(([flag, { letter, value, help }]) => [
+        '.br',
+        roff(`${letter ? `-${letter}, ` : ''}--${flag}${value ? `=${value}` : ''}: ${help}.`),
+      ]),
+    ]),
     '.SH OPTIONS',
     roff('Each is written after -o, or as a flag with hyphens (--use-path-request-style), or as a variable.'),
   ];

@@ -38,11 +38,6 @@ export class BlockPool {
     return this.#taken;
   }
 
-  /** Bytes of slabs, taken or free. */
-  get slabBytes(): number {
-    return this.#slabs.size * SLAB_BLOCKS * BLOCK_SIZE;
-  }
-
   /** The length of the buffer that `take(bytes)` gives: what counts in the budget. */
   static sizeOf(bytes: number): number {
     if (bytes > LARGEST_SMALL) return BLOCK_SIZE;

@@ -256,17 +256,6 @@ export class FileContent {
     return this.#saves.run(() => this.#saveNow(signal, condition));
   }
 
-  /** Another base; only while nothing is unsaved and no save is under way. */
-  replaceStored(content: StoredContent | undefined): void {
-    if (this.#saves.locked || (this.#stored !== undefined && this.unsaved)) {
-      throw new Error('the base of a file must not be replaced under unsaved bytes');
-    }
-    this.#upload.giveUp();
-    this.#overlay.reset(content?.size ?? 0);
-    this.#stored = content;
-    this.#savedGeneration = this.#overlay.generation;
-  }
-
   /** The target has another key: parts sent for the old one are of no use. What is nowhere else must be saved before. */
   renamed(): void {
     if (this.#sent.isEmpty) this.#upload.renamed();

@@ -117,12 +117,6 @@ export class RangeSet {
     }
   }
 
-  toArray(): [number, number][] {
-    const ranges: [number, number][] = [];
-    this.visit(0, Number.POSITIVE_INFINITY, (start, end) => ranges.push([start, end]));
-    return ranges;
-  }
-
   #replace(from: number, to: number, first: number | undefined, second: number | undefined): void {
     const edges = this.#edges;
     // The sign of an edge in the sum of lengths is that of its parity: what leaves is taken off, what comes is added.

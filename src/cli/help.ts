@@ -1,4 +1,5 @@
-/** What `--help` and `s3mount options` print, from the table. The first fits a screen of 80 columns and 40 lines. */
+/** What `--help` and `s3mount options` print, from the table. The first fits a screen of 80 columns and 45 lines. */
+import { COMMANDS } from './commands.ts';
 import { environmentName, OPTION_NAMES, type OptionName, SECTIONS, specOf } from './option-table.ts';
 
 const WIDTH = 80;
@@ -7,12 +8,14 @@ const NAME_WIDTH = 24;
 export function helpScreen(): string {
   return [
     'Usage: s3mount BUCKET[:/path] MOUNTPOINT [-f] [-o option,option=value]...',
-    '       s3mount umount [-l] MOUNTPOINT    save what is unsaved and unmount',
-    '       s3mount options                   all options, with their variables',
+    '       s3mount COMMAND [...]',
     '',
     'Mounts an S3 bucket as a directory; every file stays one plain object.',
     '  s3mount my-bucket ~/works -o allow_other,umask=0022',
     '  s3mount s3://my-bucket/some/prefix/ ~/works -o ro,profile=work',
+    '',
+    'Commands (s3mount COMMAND --help tells more):',
+    ...COMMANDS.map(({ name, summary }) => `  ${name.padEnd(12)}${summary}`),
     '',
     'Options, after -o or as --flags (umask=0022 is --umask=0022):',
     ...OPTION_NAMES.filter(name => specOf(name).basic).flatMap(name => entry(name)),

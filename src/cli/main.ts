@@ -1,54 +1,48 @@
 /** The command line: which command, with which words; and how an error becomes a line on stderr and an exit code. */
-import yargs from 'yargs';
-import { systemClock } from '../concurrency.ts';
+import { argumentParser } from './arguments.ts';
+import { type Command, type CommandArguments, commandHelp, findCommand, readCommandArguments } from './commands.ts';
 import { READY_FD_FLAG, startInBackground } from './daemon.ts';
-import { errorLine, exitCodeOf, usageError } from './exit-codes.ts';
-import { helpScreen, optionList } from './help.ts';
+import { errorLine, exitCodeOf } from './exit-codes.ts';
+import { helpScreen } from './help.ts';
 import { flagName, OPTION_NAMES, OPTION_OF_WORD, type OptionName, specOf } from './option-table.ts';
 import { type OptionWord, splitOptionWords } from './option-words.ts';
 import { type MountArguments, readConfig, unknownOption } from './options.ts';
 import { terminalListener } from './ready-pipe.ts';
-import { umountCommand } from './umount.ts';
 
 declare const S3MOUNT_VERSION: string;
 
 /** Set by the bundler from package.json. */
 export const VERSION: string = typeof S3MOUNT_VERSION === 'string' ? S3MOUNT_VERSION : 'development';
 
-type Command =
-  | { readonly kind: 'help' | 'version' | 'options' }
-  | { readonly kind: 'umount'; readonly mountPoint: string; readonly lazy: boolean }
+export type CommandLine =
+  | { readonly kind: 'text'; readonly text: string }
+  | { readonly kind: 'command'; readonly command: Command; readonly given: CommandArguments }
   | { readonly kind: 'mount'; readonly given: MountArguments; readonly readyFd?: number };
 
+const print = (line: string): void => void process.stdout.write(`${line}\n`);
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
 const note = (message: string): void => say(`s3mount: ${message}`);
 
 /** Runs one command line. The process's exit code is set; a daemon in the foreground ends the process itself. */
 export async function main(args: readonly string[]): Promise<void> {
   try {
-    await run(readCommand(args));
+    await run(readCommandLine(args));
   } catch (error) {
     say(errorLine(error));
     process.exitCode = exitCodeOf(error);
   }
 }
 
-async function run(command: Command): Promise<void> {
-  switch (command.kind) {
-    case 'help':
-      process.stdout.write(`${helpScreen()}\n`);
+async function run(line: CommandLine): Promise<void> {
+  switch (line.kind) {
+    case 'text':
+      print(line.text);
       return;
-    case 'options':
-      process.stdout.write(`${optionList()}\n`);
-      return;
-    case 'version':
-      process.stdout.write(`s3mount ${VERSION}\n`);
-      return;
-    case 'umount':
-      await umountCommand(command.mountPoint, command.lazy, systemClock, say);
+    case 'command':
+      await line.command.run(line.given, { print, say, env: process.env });
       return;
     case 'mount':
-      await mount(command.given, command.readyFd);
+      await mount(line.given, line.readyFd);
   }
 }
 
@@ -73,41 +67,22 @@ function standsIn(mountPoint: string): boolean {
 }
 
 /** Throws a `CliError` for what makes no sense. */
-export function readCommand(args: readonly string[]): Command {
+export function readCommandLine(args: readonly string[]): CommandLine {
+  const command = findCommand(args[0]);
+  if (command !== undefined) {
+    const given = readCommandArguments(command, args.slice(1));
+    return given === undefined ? { kind: 'text', text: commandHelp(command) } : { kind: 'command', command, given };
+  }
   const { words, rest } = splitOptionWords(args, name => OPTION_OF_WORD.has(name));
-  const parsed = yargs([...rest])
-    .help(false)
-    .version(false)
-    .exitProcess(false)
-    .fail(message => {
-      throw usageError(`${message.replace(/\.?$/, '.')} s3mount --help shows how it is used.`);
-    })
-    .parserConfiguration({
-      'camel-case-expansion': false,
-      'dot-notation': false,
-      'boolean-negation': false,
-      'duplicate-arguments-array': false,
-      'parse-numbers': false,
-      'parse-positional-numbers': false,
-    })
-    .options(flagDeclarations())
-    .parseSync();
+  const parsed = argumentParser(rest).options(flagDeclarations()).parseSync();
   for (const key of Object.keys(parsed)) {
     if (key === '_' || key === '$0' || KNOWN_FLAGS.has(key)) continue;
     throw unknownOption(key.length === 1 ? `-${key}` : `--${key}`);
   }
   const positional = parsed._.map(String);
-  if (parsed['help']) return { kind: 'help' };
-  if (parsed['version']) return { kind: 'version' };
-  const [first, ...others] = positional;
+  if (parsed['help'] || args.length === 0) return { kind: 'text', text: helpScreen() };
+  if (parsed['version']) return { kind: 'text', text: `s3mount ${VERSION}` };
   const readyFd = parsed[READY_FD_FLAG];
-  if (readyFd === undefined && first === 'options' && others.length === 0) return { kind: 'options' };
-  if (readyFd === undefined && (first === 'umount' || first === 'unmount')) {
-    if (others.length !== 1) throw usageError('unmount what? Write s3mount umount [-l] MOUNTPOINT.');
-    return { kind: 'umount', mountPoint: others[0]!, lazy: parsed['lazy'] === true };
-  }
-  if (parsed['lazy']) throw unknownOption('-l');
-  if (first === undefined && words.length === 0 && args.length === 0) return { kind: 'help' };
   return {
     kind: 'mount',
     given: { positional, words: [...words, ...flagWords(parsed)] },
@@ -124,8 +99,6 @@ const KNOWN_FLAGS: ReadonlySet<string> = new Set([
   'h',
   'version',
   'V',
-  'lazy',
-  'l',
   READY_FD_FLAG,
 ]);
 
@@ -137,7 +110,6 @@ function flagDeclarations(): Record<string, { type: 'boolean' | 'string'; alias?
   const declarations: ReturnType<typeof flagDeclarations> = {
     help: { type: 'boolean', alias: ['h'] },
     version: { type: 'boolean', alias: ['V'] },
-    lazy: { type: 'boolean', alias: ['l'] },
     [READY_FD_FLAG]: { type: 'string', requiresArg: true },
   };
   for (const name of OPTION_NAMES) {

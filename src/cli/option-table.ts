@@ -159,7 +159,6 @@ const freshness = {
   stat_cache_expire: option({
     section: 'Freshness',
     kind: seconds(0, 365 * DAY, 10),
-    basic: true,
     help: "how late other clients' changes may be seen by stat and ls (10)",
   }),
   open_check: option({
@@ -173,7 +172,6 @@ const semantics = {
   stat: option({
     section: 'Semantics',
     kind: choice('exact', 'list'),
-    basic: true,
     help: 'attributes: exact = stored with each object (a HEAD each), list = of listings',
   }),
   metadata: option({
@@ -198,7 +196,6 @@ const resources = {
   memory: option({
     section: 'Resources',
     kind: bytes(MIB, 32 * MIB, 1024 * GIB, '256MiB'),
-    basic: true,
     help: "limit on cached and unsaved bytes (an eighth of the machine's, 64-256 MiB)",
   }),
   max_thread_count: option({

@@ -29,6 +29,8 @@ export interface Config extends BucketPlace {
   readonly values: OptionValues;
   /** AWS_CA_BUNDLE: certificates to trust instead of the system's, as for the AWS CLI. Absolute. */
   readonly caBundle?: string;
+  /** NOTIFY_SOCKET: where the service manager that started us listens, sd_notify(3). */
+  readonly serviceSocket?: string;
   /** Words for the kernel: noexec, nosuid … */
   readonly kernelOptions: readonly string[];
   /** Sentences for the person who mounts. */
@@ -72,6 +74,7 @@ export function readConfig(given: MountArguments, surroundings: Surroundings): C
     ...(surroundings.env['AWS_CA_BUNDLE']
       ? { caBundle: resolve(surroundings.cwd, surroundings.env['AWS_CA_BUNDLE']) }
       : {}),
+    ...(surroundings.env['NOTIFY_SOCKET'] ? { serviceSocket: surroundings.env['NOTIFY_SOCKET'] } : {}),
     kernelOptions: [...words.kernelOptions],
     warnings: [...words.warnings],
   };

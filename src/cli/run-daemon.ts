@@ -9,6 +9,7 @@ import type { Config } from './options.ts';
 import { BugEnd, prepareExit } from './process-end.ts';
 import type { StartListener } from './ready-pipe.ts';
 import { RunFile } from './run-file.ts';
+import { openServiceNotify } from './service-notify.ts';
 import { defaultStateDirectory, logFileOf, recoveryDirectoryOf } from './state-directory.ts';
 
 const HOUR = 3_600_000;
@@ -20,6 +21,7 @@ export async function runDaemon(config: Config, listener: StartListener, backgro
   // Timers of the layers below keep no process alive; while one waits to try S3 again, nothing else might.
   setInterval(() => {}, HOUR);
   const exit = await prepareExit();
+  const service = await openServiceNotify(config.serviceSocket);
   let stop = (reason: string): void => {
     listener.failed(new Error(`${reason} before the mount answered`));
     exit(EXIT.mount);
@@ -54,18 +56,29 @@ export async function runDaemon(config: Config, listener: StartListener, backgro
       say,
       pause: ms => new Promise(resolve => void setTimeout(resolve, ms)),
     });
-    stop = reason => lifecycle.stop(reason);
-    if (stopped !== undefined) lifecycle.stop(stopped);
+    stop = reason => {
+      service.stopping(() => {
+        const { bytes, names } = filesystem.unsaved();
+        return { bytes, files: names.length };
+      });
+      lifecycle.stop(reason);
+    };
+    if (stopped !== undefined) stop(stopped);
     if (background) leaveTerminal();
     listener.ready();
+    service.ready(`${config.source} is mounted at ${mountPoint}`);
     const { exitCode, message } = await lifecycle.run();
     if (bugEnd.begun) return;
-    if (message !== undefined) say(message);
+    if (message !== undefined) {
+      say(message);
+      service.status(message);
+    }
     if (message === undefined) runFile?.remove();
     else runFile?.ended(mountPoint, exitCode, message);
     exit(exitCode);
   } catch (error) {
     listener.failed(error);
+    service.status(errorLine(error));
     if (background) writeSync(2, `${errorLine(error)}\n`);
     exit(exitCodeOf(error));
   }

@@ -42,7 +42,6 @@ export const OPERATIONS = {
 } as const satisfies Record<string, string>;
 
 export type Operation = keyof typeof OPERATIONS;
-export type OperationClass = (typeof OPERATIONS)[Operation];
 
 type ByMethod = Readonly<Record<string, Operation>>;
 

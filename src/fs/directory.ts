@@ -160,8 +160,8 @@ class Snapshot {
     const { store } = this.#environment;
     const directory = this.#directory;
     if (!this.#listing) {
-      const known = this.#namespace.freshListing(directory);
-      const first = known?.complete ? known : await this.#namespace.list(directory, signal);
+      const known = this.#namespace.listings.fresh(directory);
+      const first = known?.complete ? known : await this.#namespace.listings.list(directory, signal);
       this.at = first.at;
       this.#emit([...first.names.values()], first.complete ? undefined : (first.last ?? ''));
       if (first.complete) this.#end();
@@ -179,9 +179,9 @@ class Snapshot {
       listing = new Listing(at);
       this.#listing = listing;
     }
-    this.#namespace.takePage(directory, listing, parsed, at);
+    this.#namespace.listings.takePage(directory, listing, parsed, at);
     listing.continuation = page.next;
-    this.#namespace.reconcile(directory, listing, this.#place);
+    this.#namespace.listings.reconcile(directory, listing, this.#place);
     directory.listing = listing;
     this.#emit(parsed.names, page.next === undefined ? undefined : (parsed.last ?? ''));
     if (page.next === undefined) {

@@ -186,9 +186,9 @@ export class S3FileSystem implements FileSystemOps {
 
   getattr(nodeid: number, fh: number | undefined, ctx: RequestContext): Awaitable<AttributesReply> {
     const inode = this.namespace.inode(nodeid);
-    if (inode === this.namespace.root && this.namespace.rootIsUnknown) {
-      const key = this.#saver.markerKey(this.namespace.root);
-      return this.namespace.describeRoot(key).then(() => this.#attributes(inode));
+    if (inode === this.namespace.root && this.namespace.markers.rootIsUnknown) {
+      const key = this.#saver.descriptions.markerKey(this.namespace.root);
+      return this.namespace.markers.describeRoot(key).then(() => this.#attributes(inode));
     }
     if (!inode.parent || this.namespace.isFresh(inode)) return this.#attributes(inode);
     const isOpen = inode instanceof FileInode && inode.opens > 0;
@@ -247,7 +247,7 @@ export class S3FileSystem implements FileSystemOps {
   async #learn(inode: Inode): Promise<void> {
     if (inode instanceof DirectoryInode) return;
     await this.namespace.exactly(inode);
-    await this.#saver.learnDescription(inode);
+    await this.#saver.descriptions.learn(inode);
   }
 
   #setPosix(inode: Inode, posix: FullPosix): void {
@@ -261,7 +261,7 @@ export class S3FileSystem implements FileSystemOps {
     }
     if (inode instanceof FileInode) {
       if (!inode.unlinked) this.#files.metadataChanged(inode);
-    } else if (inode.parent || inode === this.namespace.root) this.#saver.scheduleMetadata(inode);
+    } else if (inode.parent || inode === this.namespace.root) this.#saver.metadata.schedule(inode);
   }
 
   /** What a directory's default ACL gives to what is made in it. */
@@ -448,10 +448,10 @@ export class S3FileSystem implements FileSystemOps {
 
   async fsyncdir(nodeid: number): Promise<void> {
     const directory = this.namespace.directory(nodeid);
-    await this.#saver.saveMetadata(directory);
+    await this.#saver.metadata.save(directory);
     for (const child of [...directory.children.values()]) {
       if (child.metadataUnsaved && !(child instanceof FileInode && child.content?.unsaved))
-        await this.#saver.saveMetadata(child);
+        await this.#saver.metadata.save(child);
     }
   }
 

@@ -1,5 +1,6 @@
-/** HEADs: at most one at a time per key, shared by all who ask, and what they tell kept in the index. */
+/** What is known of objects, and for how long; HEADs: at most one at a time per key, shared by all who ask, kept in the index. */
 import { FsError, isStoreError } from '../errors.ts';
+import type { ListedObject } from '../s3/store.ts';
 import type { Environment } from './environment.ts';
 import { type IndexedMetadata, MetadataIndex } from './metadata-index.ts';
 
@@ -33,6 +34,19 @@ export class MetadataRequests {
       this.share(key, head);
     }
     return signal ? interruptible(head, signal) : head;
+  }
+
+  /** Whether what was learned at this time (ms of the monotonic clock) still holds without asking. */
+  isRecent(at: number): boolean {
+    return this.#environment.clock.monotonic() - at < this.#environment.options.ttl;
+  }
+
+  /** The metadata of a listed version, or what was learned of the key since it was listed. */
+  known(object: ListedObject, at: number): IndexedMetadata | undefined {
+    const newest = this.index.get(object.key);
+    if (newest && newest.checkedAt > at && this.isRecent(newest.checkedAt)) return newest;
+    const metadata = this.index.match(object.key, object);
+    return metadata && (!metadata.racy || this.isRecent(metadata.checkedAt)) ? metadata : undefined;
   }
 
   /** Another request that will tell what a HEAD of this key would. */

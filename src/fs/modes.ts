@@ -1,12 +1,9 @@
 /** File types and permission bits of st_mode (sys/stat.h), and open(2) flags as FUSE passes them on (fcntl.h, x64 and arm64). */
 
 export const S_IFMT = 0o170000;
-export const S_IFSOCK = 0o140000;
 export const S_IFLNK = 0o120000;
 export const S_IFREG = 0o100000;
-export const S_IFBLK = 0o060000;
 export const S_IFDIR = 0o040000;
-export const S_IFCHR = 0o020000;
 export const S_IFIFO = 0o010000;
 export const S_ISUID = 0o4000;
 export const S_ISGID = 0o2000;

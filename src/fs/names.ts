@@ -62,6 +62,16 @@ export class Names {
     this.#environment.notifier?.invalidateInode(parent.nodeid);
   }
 
+  /** Gives an inode another place and name; `isNew`: nothing had that name. */
+  relocate(inode: Inode, newParent: DirectoryInode, newName: string, isNew: boolean): void {
+    const { parent, name } = inode;
+    this.#namespace.move(inode, newParent, newName);
+    if (parent) this.#namespace.changed(parent, name, undefined);
+    if (isNew) newParent.changes.added(newName);
+    else newParent.changes.record(newName);
+    inode.posix = { ...inode.posix, ctime: this.now() };
+  }
+
   createFile(parent: DirectoryInode, name: Name, mode: number, ctx: RequestContext): FileInode {
     this.creatable(parent, name, false);
     const existing = parent.children.get(name!);
@@ -84,10 +94,10 @@ export class Names {
     const { clock } = this.#environment;
     const posix = newPosix(parent, S_IFDIR | (mode & 0o7777), 0, ctx, this.now());
     const at = clock.monotonic();
-    const description = this.#saver.describe(new DirectoryInode(0, 0n, parent, name!, posix));
+    const description = this.#saver.descriptions.describe(new DirectoryInode(0, 0n, parent, name!, posix));
     const written = await this.#putNew(key, [], description);
     const directory = this.#namespace.newDirectory(parent, name!, posix);
-    this.#saver.marked(directory, key, written.etag, description, at);
+    this.#saver.descriptions.marked(directory, key, written.etag, description, at);
     // It is new: what is not here does not exist.
     directory.listing = new Listing(at);
     directory.listing.complete = true;
@@ -128,7 +138,7 @@ export class Names {
     await this.#expectFree(parent, name!);
     const posix = newPosix(parent, mode, rdev, ctx, this.now());
     const inode = new SpecialInode(0, 0n, parent, name!, posix);
-    const description = this.#saver.describe(inode);
+    const description = this.#saver.descriptions.describe(inode);
     const at = clock.monotonic();
     const body = target ? [target.slice()] : [];
     const written = await this.#putNew(key, body, description);
@@ -185,7 +195,7 @@ export class Names {
       const { stored } = source;
       if (!stored || !source.parent) throw new FsError('ENOENT', 'what has lost its name cannot get another one');
       const { store, blocks, clock } = this.#environment;
-      const told = await this.#saver.describeCopy(source);
+      const told = await this.#saver.descriptions.describeCopy(source);
       const description = told ?? source.description;
       const at = clock.monotonic();
       const written = await copyObject(store, stored.version, key, told, { ifAbsent: true }).catch(error => {
@@ -246,7 +256,7 @@ export class Names {
   /** An inode lost its name for good: unlinked, or another was renamed over it. Its S3 object is gone or replaced. */
   lost(inode: FileInode | SpecialInode): void {
     const { parent, name } = inode;
-    this.#saver.takeMetadata(inode);
+    this.#saver.metadata.take(inode);
     inode.metadataUnsaved = false;
     inode.posix = { ...inode.posix, ctime: this.now() };
     this.#namespace.index.delete(inode.key);
@@ -277,7 +287,7 @@ export class Names {
 
   #forgetDirectory(inode: DirectoryInode): void {
     const { parent, name } = inode;
-    this.#saver.takeMetadata(inode);
+    this.#saver.metadata.take(inode);
     inode.metadataUnsaved = false;
     inode.localOnly = false;
     this.#namespace.detach(inode);
@@ -321,7 +331,7 @@ export class Names {
   keepIfEmptied(parent: DirectoryInode): void {
     if (!parent.unmarked || !parent.listing?.complete || parent.listing.names.size > 0) return;
     for (const child of parent.children.values()) if (child.parent === parent) return;
-    this.#saver.keepDirectory(parent);
+    this.#saver.metadata.keepDirectory(parent);
   }
 
   async #existing(parent: DirectoryInode, name: Name, ctx: RequestContext): Promise<Inode> {
@@ -333,7 +343,7 @@ export class Names {
 
   /** Fails with ENOSPC where an inode's metadata would not fit S3's 2 KB: never with a broken PUT later. */
   expectMetadataFits(inode: Inode): void {
-    const { metadata } = this.#saver.describe(inode);
+    const { metadata } = this.#saver.descriptions.describe(inode);
     const limit = this.#environment.store.limits.maxMetadataBytes;
     if (metadataBytes(metadata) > limit)
       throw new FsError('ENOSPC', `${inode.key}: S3 keeps ${limit} bytes of metadata with an object`);

@@ -10,16 +10,18 @@
 import type { StoredContent } from '../cache/stored-content.ts';
 import { isStoreError } from '../errors.ts';
 import type { ListedObject, ObjectVersion } from '../s3/store.ts';
+import { AskedAhead } from './asked-ahead.ts';
 import { describedPosix, listedPosix, rootPosix } from './attributes.ts';
+import { DirectoryListings } from './directory-listings.ts';
+import { DirectoryMarkers } from './directory-markers.ts';
 import type { Environment } from './environment.ts';
 import { DirectoryInode, FileInode, type Inode, SpecialInode } from './inode.ts';
 import { InodeTree } from './inode-tree.ts';
-import { type ListedName, Listing, type ParsedPage, parsePage } from './listing.ts';
+import type { ListedName, Listing } from './listing.ts';
 import type { IndexedMetadata, MetadataIndex } from './metadata-index.ts';
-import { interruptible, MetadataRequests } from './metadata-requests.ts';
+import { MetadataRequests } from './metadata-requests.ts';
 import { S_IFDIR, S_IFREG, S_ISVTX, typeOf } from './modes.ts';
-import { compareTimes, decodePosix, type FullPosix, MAX_LINK } from './posix.ts';
-import { UnshowableKeys } from './unshowable-keys.ts';
+import { type FullPosix, MAX_LINK } from './posix.ts';
 
 /** What is known of an object, however it was learned. */
 interface Facts {
@@ -34,16 +36,20 @@ interface Facts {
 
 export class Namespace extends InodeTree {
   readonly requests: MetadataRequests;
-  readonly unshowable: UnshowableKeys;
+  readonly markers: DirectoryMarkers;
+  readonly listings: DirectoryListings;
+  readonly ahead: AskedAhead;
   readonly #environment: Environment;
-  /** Whether the root's own object was asked for; its answer holds while the mount lives. */
-  #rootAsked = false;
 
   constructor(environment: Environment) {
     super(rootPosix(environment.options, environment.clock.now()));
     this.#environment = environment;
     this.requests = new MetadataRequests(environment);
-    this.unshowable = new UnshowableKeys(environment.telemetry);
+    this.markers = new DirectoryMarkers(environment, this.requests, this.root);
+    this.listings = new DirectoryListings(environment, this.requests, this.markers, directory =>
+      this.release(directory),
+    );
+    this.ahead = new AskedAhead(environment, this.requests, this.markers, this.listings.unshowable);
   }
 
   get index(): MetadataIndex {
@@ -52,7 +58,7 @@ export class Namespace extends InodeTree {
 
   /** A listing under way ahead of somebody may not show what was changed in a directory that is forgotten now. */
   protected override directoryForgotten(directory: DirectoryInode): void {
-    if (directory.changes.any) this.dropAhead();
+    if (directory.changes.any) this.ahead.drop();
   }
 
   /** Notes that this mount gave `name` to an object of its own, or took it away (`listed` undefined). */
@@ -75,13 +81,15 @@ export class Namespace extends InodeTree {
   isFresh(inode: Inode): boolean {
     if (inode.metadataUnsaved || (inode instanceof FileInode && (inode.unsaved || inode.unlinked))) return true;
     if (this.#environment.options.stat === 'exact' && !inode.exact) return false;
-    return this.#isRecent(inode.checkedAt);
+    return this.requests.isRecent(inode.checkedAt);
   }
 
   /** Whether the name still leads to this inode, without asking; its attributes may have to be fetched (`exactly`). */
   isPresent(inode: Inode): boolean {
     if (this.isFresh(inode)) return true;
-    return inode instanceof FileInode && (inode.stored?.size ?? 0) > MAX_LINK && this.#isRecent(inode.checkedAt);
+    return (
+      inode instanceof FileInode && (inode.stored?.size ?? 0) > MAX_LINK && this.requests.isRecent(inode.checkedAt)
+    );
   }
 
   /** The inode with its object's own metadata: one HEAD, where that is not known. What has lost its name is as exact as it gets. */
@@ -90,14 +98,10 @@ export class Namespace extends InodeTree {
     if (this.isFresh(inode) || inode.exact || !parent || !(inode instanceof FileInode) || !inode.stored) return inode;
     if (this.#environment.options.stat === 'list') return inode;
     const object = { ...inode.stored.version, lastModified: inode.lastModified ?? this.#environment.clock.now() };
-    const known = this.#described(object, inode.checkedAt);
+    const known = this.requests.known(object, inode.checkedAt);
     if (known)
       return this.#place(parent, name, this.#factsOf(object.key, known, Math.max(inode.checkedAt, known.checkedAt)));
     return (await this.#describe(parent, name, object, inode.checkedAt, signal)) ?? inode;
-  }
-
-  #isRecent(at: number): boolean {
-    return this.#environment.clock.monotonic() - at < this.#environment.options.ttl;
   }
 
   /** How long, in ms, the kernel may keep what it is told of this inode. */
@@ -111,18 +115,18 @@ export class Namespace extends InodeTree {
   find(parent: DirectoryInode, name: string, signal?: AbortSignal): Inode | undefined | Promise<Inode | undefined> {
     const child = parent.children.get(name);
     if (child && this.isPresent(child)) return child;
-    const listing = this.freshListing(parent);
+    const listing = this.listings.fresh(parent);
     if (listing?.complete) return this.#fromListing(parent, name, listing, signal);
     // Somebody reads a large directory: what has passed by is known, and each page is as old as its own request.
     const listed = parent.listing?.names.get(name);
     const at = listed && parent.listing?.ageOf(name);
-    if (listed && at !== undefined && this.#isRecent(at)) return this.#apply(parent, listed, at, signal);
+    if (listed && at !== undefined && this.requests.isRecent(at)) return this.#apply(parent, listed, at, signal);
     return this.#resolve(parent, name, signal);
   }
 
   async #resolve(parent: DirectoryInode, name: string, signal?: AbortSignal): Promise<Inode | undefined> {
     if (!parent.large) {
-      const listing = await this.list(parent, signal);
+      const listing = await this.listings.list(parent, signal);
       if (listing.complete) return this.#fromListing(parent, name, listing, signal);
       const listed = listing.names.get(name);
       // The first page has it, unless a later one shows that it is a directory too.
@@ -191,21 +195,13 @@ export class Namespace extends InodeTree {
       if (listed.directory) {
         const key = `${parent.key}${listed.name}/`;
         const known = this.index.get(key);
-        if (!this.#listedAhead.has(key) && (!known || !this.#isRecent(known.checkedAt))) return undefined;
+        if (!this.ahead.has(key) && (!known || !this.requests.isRecent(known.checkedAt))) return undefined;
       } else if (listed.object && this.#canWait(parent, listed.object)) {
         // Its name and type are known, its attributes are fetched when somebody wants them.
-      } else if (!listed.object || !this.#described(listed.object, at)) return undefined;
+      } else if (!listed.object || !this.requests.known(listed.object, at)) return undefined;
     }
     const found = this.#apply(parent, listed, at);
     return found instanceof Promise ? undefined : found;
-  }
-
-  /** The metadata of a listed version, or what was learned of the key since it was listed. */
-  #described(object: ListedObject, at: number): IndexedMetadata | undefined {
-    const newest = this.index.get(object.key);
-    if (newest && newest.checkedAt > at && this.#isRecent(newest.checkedAt)) return newest;
-    const metadata = this.index.match(object.key, object);
-    return metadata && (!metadata.racy || this.#isRecent(metadata.checkedAt)) ? metadata : undefined;
   }
 
   /** Makes the tree say what a listing (asked at `at`) says of a name. */
@@ -223,7 +219,7 @@ export class Namespace extends InodeTree {
       const facts = this.#listedFacts(object, at);
       return this.#place(parent, listed.name, facts);
     }
-    const metadata = this.#described(object, at);
+    const metadata = this.requests.known(object, at);
     if (metadata) {
       return this.#place(parent, listed.name, this.#factsOf(object.key, metadata, Math.max(at, metadata.checkedAt)));
     }
@@ -296,7 +292,7 @@ export class Namespace extends InodeTree {
     if (type === S_IFDIR) {
       const directory =
         child instanceof DirectoryInode ? child : this.#replace(child, parent, name, facts.posix, 'directory');
-      this.#setMarker(directory as DirectoryInode, facts.version.key, facts.metadata, facts.checkedAt);
+      this.markers.set(directory as DirectoryInode, facts.version.key, facts.metadata, facts.checkedAt);
       return directory;
     }
     const isFile = type === S_IFREG;
@@ -374,68 +370,22 @@ export class Namespace extends InodeTree {
         ? existing
         : (this.#replace(existing, parent, listed.name, posix, 'directory') as DirectoryInode);
     directory.localOnly = false;
-    if (directory !== existing) this.#takeAhead(directory);
+    if (directory !== existing) this.ahead.take(directory);
     if (listed.folderMarker && !directory.markerKey) directory.markerKey = listed.folderMarker;
-    if (this.#environment.options.stat === 'list' || (directory.exact && this.#isRecent(directory.checkedAt))) {
+    if (this.#environment.options.stat === 'list' || (directory.exact && this.requests.isRecent(directory.checkedAt))) {
       directory.checkedAt = Math.max(directory.checkedAt, at);
       return directory;
     }
     const key = directory.markerKey ?? directory.key;
     const known = this.index.get(key);
-    if (!known || !this.#isRecent(known.checkedAt)) return this.#describeDirectory(directory, at, signal);
-    this.#describedDirectory(directory, key, known, at);
-    return directory;
-  }
-
-  /** Mode, owner and times of a directory stand in its marker, if it has one. */
-  async #describeDirectory(directory: DirectoryInode, at: number, signal?: AbortSignal): Promise<Inode | undefined> {
-    const key = directory.markerKey ?? directory.key;
-    const metadata = await this.requests.head(key, signal).catch(error => {
-      if (isStoreError(error, 'forbidden', 'invalid')) return undefined;
-      throw error;
-    });
-    this.#describedDirectory(directory, key, metadata, at);
-    return directory;
-  }
-
-  #describedDirectory(directory: DirectoryInode, key: string, metadata: IndexedMetadata | undefined, at: number): void {
-    if (directory.metadataUnsaved || directory.lock.locked) return;
-    if (metadata) {
-      this.#setMarker(directory, key, metadata, Math.max(at, metadata.checkedAt));
-      return;
+    if (!known || !this.requests.isRecent(known.checkedAt)) {
+      return this.markers.describe(directory, at, signal).then(() => directory);
     }
-    directory.markerKey = undefined;
-    directory.unmarked = true;
-    directory.exact = true;
-    directory.checkedAt = Math.max(directory.checkedAt, at);
-  }
-
-  #setMarker(directory: DirectoryInode, key: string, metadata: IndexedMetadata | undefined, checkedAt: number): void {
-    directory.markerKey = key;
-    directory.unmarked = false;
-    directory.checkedAt = Math.max(directory.checkedAt, checkedAt);
-    if (!metadata) return;
-    directory.markerDescription = metadata.description;
-    directory.exact = true;
-    const lastModified = metadata.lastModified ?? this.#environment.clock.now();
-    const posix = describedPosix(this.#environment.options, metadata.description, 0, lastModified, true);
-    // What this mount made or removed in it counts too: the marker was not written for that.
-    const { mtime, ctime } = directory.posix;
-    const isTouched = directory.changes.any && compareTimes(mtime, posix.mtime) > 0;
-    directory.posix = isTouched ? { ...posix, mtime, ctime } : posix;
+    this.markers.described(directory, key, known, at);
+    return directory;
   }
 
   // --- ahead of walkers -----------------------------------------------------------------------------------------------
-
-  /** Listings of directories that nobody has looked up yet, by key. */
-  readonly #listedAhead = new Map<string, { readonly listing: Listing; readonly marker: ListedObject | undefined }>();
-  #epoch = 0;
-
-  /** What was listed ahead is no longer to be believed. */
-  dropAhead(): void {
-    this.#epoch++;
-    this.#listedAhead.clear();
-  }
 
   /** True where this mount's own state goes before anything that might be fetched. */
   isBusy(inode: Inode): boolean {
@@ -451,108 +401,24 @@ export class Namespace extends InodeTree {
       const known = this.index.get(key);
       return (
         this.requests.isPending(key) ||
-        this.#listedAhead.has(key) ||
-        (known !== undefined && this.#isRecent(known.checkedAt))
+        this.ahead.has(key) ||
+        (known !== undefined && this.requests.isRecent(known.checkedAt))
       );
     }
-    return this.requests.isPending(listed.object!.key) || this.#described(listed.object!, 0) !== undefined;
-  }
-
-  /** GETs the first bytes of a file that will probably be opened next; its headers tell what a HEAD would. */
-  fetchAhead(object: ListedObject, bytes: number): 'known' | 'no memory' | Promise<StoredContent | undefined> {
-    const { blocks, clock } = this.#environment;
-    if (this.requests.isPending(object.key)) return 'known';
-    const content = blocks.contentOf(object);
-    if (blocks.expects(content, 0)) return 'known';
-    const at = clock.monotonic();
-    const opened = blocks.openAhead(object.key, bytes);
-    if (!opened) return 'no memory';
-    let found: StoredContent | undefined;
-    const head = opened.then(result => {
-      found = result.content;
-      return this.index.record(result.info, at);
-    });
-    this.requests.share(object.key, head);
-    return head.then(() => found);
+    return this.requests.isPending(listed.object!.key) || this.requests.known(listed.object!, 0) !== undefined;
   }
 
   /** Lists a directory that will probably be opened next. Undefined where that is known or under way. */
   listAhead(parent: DirectoryInode, name: string): Promise<Listing | undefined> | undefined {
     const key = `${parent.key}${name}/`;
     const child = parent.children.get(name);
-    if (this.#listedAhead.has(key)) return undefined;
+    if (this.ahead.has(key)) return undefined;
     if (child instanceof DirectoryInode) {
-      if (child.loading || this.freshListing(child) || child.changes.any || child.localOnly) return undefined;
-      return this.list(child).then(listing => (listing.complete ? listing : undefined));
+      if (child.loading || this.listings.fresh(child) || child.changes.any || child.localOnly) return undefined;
+      return this.listings.list(child).then(listing => (listing.complete ? listing : undefined));
     }
     if (child) return undefined;
-    const { store, clock, options } = this.#environment;
-    const epoch = this.#epoch;
-    const listing = new Listing(clock.monotonic());
-    return store.list({ prefix: key, delimiter: '/' }).then(page => {
-      const parsed = parsePage(key, page);
-      // Looked up meanwhile, or changed: whoever has it asks for itself.
-      if (page.next !== undefined || epoch !== this.#epoch || parent.children.has(name)) return undefined;
-      listing.add(parsed, listing.at);
-      this.unshowable.met(parsed.unshowable);
-      listing.complete = true;
-      const { marker } = parsed;
-      if (marker && options.stat === 'exact' && !this.#described(marker, listing.at)) this.requests.ahead(marker.key);
-      this.#listedAhead.set(key, { listing, marker: parsed.marker });
-      clock.after(options.ttl, () => {
-        if (this.#listedAhead.get(key)?.listing === listing) this.#listedAhead.delete(key);
-      });
-      return listing;
-    });
-  }
-
-  /** A directory just met takes what was listed ahead of it: its names, and whether it has a marker. */
-  #takeAhead(directory: DirectoryInode): void {
-    const ahead = this.#listedAhead.get(directory.key);
-    if (!ahead) return;
-    this.#listedAhead.delete(directory.key);
-    if (!this.#isRecent(ahead.listing.at)) return;
-    directory.listing = ahead.listing;
-    this.#learnMarker(directory, ahead.marker, ahead.listing.at);
-  }
-
-  /** Whether somebody's chmod of the mount point may stand in an object that was not looked at yet. */
-  get rootIsUnknown(): boolean {
-    return !this.#rootAsked && this.#environment.options.stat === 'exact';
-  }
-
-  /** Mode, owner and times of the root stand in its own object, if somebody set them. Never fails: most buckets have none. */
-  async describeRoot(key: string): Promise<void> {
-    this.#rootAsked = true;
-    try {
-      const metadata = await this.requests.head(key);
-      if (!metadata || this.root.metadataUnsaved || this.root.markerKey !== undefined) return;
-      this.root.markerKey = key;
-      this.root.markerDescription = metadata.description;
-      // A folder that a console made says nothing: then the options do.
-      if (decodePosix(metadata.description.metadata).mode === undefined) return;
-      this.#setMarker(this.root, key, metadata, metadata.checkedAt);
-    } catch (error) {
-      this.#rootAsked = isStoreError(error, 'forbidden', 'invalid');
-    }
-  }
-
-  /** What a listing of the directory itself tells of its marker: none, or which version. */
-  #learnMarker(directory: DirectoryInode, marker: ListedObject | undefined, at: number): void {
-    if (!marker) {
-      // The marker sorts before everything else: the first page tells.
-      if (directory.markerKey !== undefined) return;
-      directory.unmarked = true;
-      directory.exact = true;
-      directory.checkedAt = Math.max(directory.checkedAt, at);
-      return;
-    }
-    directory.markerKey = marker.key;
-    directory.unmarked = false;
-    const metadata = this.#described(marker, at);
-    if (metadata && directory !== this.root && !directory.metadataUnsaved) {
-      this.#setMarker(directory, marker.key, metadata, Math.max(at, metadata.checkedAt));
-    }
+    return this.ahead.list(key, () => !parent.children.has(name));
   }
 
   /**
@@ -564,69 +430,6 @@ export class Namespace extends InodeTree {
     if (!inode.parent) return;
     this.index.delete(inode.key);
     inode.parent.listing = undefined;
-  }
-
-  // --- listings -------------------------------------------------------------------------------------------------------
-
-  freshListing(directory: DirectoryInode): Listing | undefined {
-    const { listing } = directory;
-    return listing && this.#isRecent(listing.at) ? listing : undefined;
-  }
-
-  /** Lists the first page of a directory, one at a time. The whole directory, where that was all (`complete`). */
-  list(directory: DirectoryInode, signal?: AbortSignal): Promise<Listing> {
-    let { loading } = directory;
-    if (!loading) {
-      loading = this.#load(directory).finally(() => {
-        directory.loading = undefined;
-        this.release(directory);
-      });
-      directory.loading = loading;
-      loading.catch(() => {});
-    }
-    return signal ? interruptible(loading, signal) : loading;
-  }
-
-  async #load(directory: DirectoryInode): Promise<Listing> {
-    const { store, clock } = this.#environment;
-    const place = directory.changes.watch();
-    try {
-      const { key } = directory;
-      const listing = new Listing(clock.monotonic());
-      const page = await store.list({ prefix: key, delimiter: '/' });
-      // Renamed meanwhile: what came belongs to the old key.
-      if (directory.key !== key) return await this.#load(directory);
-      this.takePage(directory, listing, parsePage(key, page), listing.at);
-      listing.complete = page.next === undefined;
-      listing.continuation = page.next;
-      directory.large = !listing.complete;
-      this.reconcile(directory, listing, place);
-      directory.listing = listing;
-      return listing;
-    } finally {
-      directory.changes.unwatch();
-    }
-  }
-
-  /** Adds a page to a listing of `directory`; tells of keys that cannot be shown. */
-  takePage(directory: DirectoryInode, listing: Listing, page: ParsedPage, at: number): void {
-    const isFirst = listing.last === undefined;
-    listing.add(page, at);
-    this.unshowable.met(page.unshowable);
-    if (isFirst) this.#learnMarker(directory, page.marker, at);
-  }
-
-  /** What this mount changed since `place` goes before what a listing under way happened to see. */
-  reconcile(directory: DirectoryInode, listing: Listing, place: number): void {
-    for (const name of directory.changes.since(place)) {
-      const child = directory.children.get(name);
-      if (!child) listing.names.delete(name);
-      else if (child instanceof DirectoryInode) listing.names.set(name, { name, directory: true });
-      else if (child.stored) {
-        const lastModified = child.lastModified ?? this.#environment.clock.now();
-        listing.names.set(name, { name, object: { ...child.stored.version, lastModified }, directory: false });
-      }
-    }
   }
 
   /** Facts from the headers of an open's own GET or HEAD. `undefined`: nothing changed for whoever has it open. */

@@ -48,7 +48,7 @@ export class OpenFiles {
     try {
       await this.#present(file);
       if (!(flags & O_TRUNC)) await this.#check(file, ctx.signal);
-      if (isWritable || flags & O_TRUNC) await this.#saver.learnDescription(file);
+      if (isWritable || flags & O_TRUNC) await this.#saver.descriptions.learn(file);
       // An unlink that began meanwhile has made the bytes safe, or will find this handle.
       if (flags & O_TRUNC) {
         await this.content(file).reset();
@@ -158,7 +158,7 @@ export class OpenFiles {
       throw new FsError('EFBIG', `S3 keeps objects up to ${store.limits.maxObjectSize} bytes`);
     // As on ext4: truncate(2) to the same size changes no time, ftruncate(2) does.
     if (!byHandle && size === file.size) return;
-    await this.#saver.learnDescription(file);
+    await this.#saver.descriptions.learn(file);
     await this.content(file).truncate(size);
     this.changed(file, killSuidgid);
     if (!byHandle && file.writers === 0) {
@@ -172,7 +172,7 @@ export class OpenFiles {
   /** Mode, owner, times or attributes changed: they go along with the save of a file that is being written. */
   metadataChanged(file: FileInode): void {
     file.metadataUnsaved = true;
-    if (file.writers === 0 && !file.content?.unsaved) this.#saver.scheduleMetadata(file);
+    if (file.writers === 0 && !file.content?.unsaved) this.#saver.metadata.schedule(file);
   }
 
   /** One close(2) in one process. Saves where this may have been a writer's last one. */
@@ -193,7 +193,7 @@ export class OpenFiles {
 
   async fsync(file: FileInode, ctx: RequestContext): Promise<void> {
     if (file.unlinked) return;
-    this.#saver.takeMetadata(file);
+    this.#saver.metadata.take(file);
     await interruptible(this.#saver.save(file), ctx.signal);
   }
 
@@ -218,7 +218,7 @@ export class OpenFiles {
     if (file.unlinked) await this.#orphans.drop(file);
     else {
       this.#orphans.closed(file);
-      if (file.metadataUnsaved && !file.content?.unsaved) this.#saver.scheduleMetadata(file);
+      if (file.metadataUnsaved && !file.content?.unsaved) this.#saver.metadata.schedule(file);
       this.#settle(file);
     }
     this.#namespace.release(file);

@@ -51,7 +51,7 @@ export class Orphans {
       this.#pinned.set(file, stored);
       return;
     }
-    if (needsDescription(stored.size, store.limits)) await this.#saver.learnDescription(file);
+    if (needsDescription(stored.size, store.limits)) await this.#saver.descriptions.learn(file);
     const key = this.prefix + randomUUID();
     const before = stored.version;
     const written = await copyObject(store, before, key, file.description, { ifAbsent: true });

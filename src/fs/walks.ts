@@ -225,7 +225,7 @@ export class Walks {
     if (walk.bytesAhead > 0 && walk.bytesAhead + bytes > BYTES_AHEAD) return false;
     const { blocks } = this.#environment;
     const first = Math.min(bytes, size <= SMALL_FILE ? size : FIRST_BLOCK);
-    const fetched = this.#namespace.fetchAhead(listed.object!, first);
+    const fetched = this.#namespace.ahead.fetch(listed.object!, first);
     if (fetched === 'known') return true;
     if (fetched === 'no memory') return false;
     walk.bytesAhead += bytes;
@@ -262,7 +262,7 @@ export class Walks {
     for (const { object, directory } of listing.names.values()) {
       if (directory || !object || object.size === 0 || object.size > SMALL_FILE) continue;
       if (above.bytesAhead > 0 && above.bytesAhead + object.size > BYTES_AHEAD) return;
-      const fetched = this.#namespace.fetchAhead(object, object.size);
+      const fetched = this.#namespace.ahead.fetch(object, object.size);
       if (fetched === 'no memory') return;
       if (fetched === 'known') continue;
       above.bytesAhead += object.size;

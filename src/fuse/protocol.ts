@@ -14,7 +14,6 @@ export const PROTOCOL_MINOR_LEAST = 31;
 
 export const IN_HEADER_SIZE = 40;
 export const OUT_HEADER_SIZE = 16;
-export const ATTRIBUTES_SIZE = 88;
 export const ENTRY_OUT_SIZE = 128;
 export const ATTR_OUT_SIZE = 104;
 export const OPEN_OUT_SIZE = 16;

@@ -415,16 +415,6 @@ t.test('a read that our own save has overtaken is answered from what is there no
   t.ok(equal(bytesOf(await reading), pattern(300 * KIB, 1).subarray(250 * KIB, 250 * KIB + 1000)));
 });
 
-t.test('the base is not replaced under unsaved bytes', async t => {
-  const s = setup(t);
-  const file = s.openForeign('first');
-  const other = s.blocks.contentOf(s.store.putForeign('other', 'another'));
-  file.replaceStored(other);
-  t.equal(file.size, 7);
-  await file.write(0, pattern(3, 1));
-  t.throws(() => file.replaceStored(other));
-});
-
 t.test('a file larger than an object is refused at the write', async t => {
   const s = setup(t);
   const file = s.open();

@@ -1,0 +1,176 @@
+/**
+ * The subcommands, in one table: `--help`, the man page and the dispatch in `main` are made from it.
+ *
+ * Each command lies in a file of its own, loaded when it runs: a mount pays for none of them. A command is known by the first
+ * word alone; a bucket of the same name is written `s3://status`.
+ */
+import { argumentParser } from './arguments.ts';
+import { usageError } from './exit-codes.ts';
+import { nearest } from './nearest.ts';
+import { OPTION_OF_WORD, specOf } from './option-table.ts';
+import { type OptionWord, splitOptionWords } from './option-words.ts';
+
+/** Where a command writes, and what it was started with. */
+export interface CommandOutput {
+  /** A line on stdout: what was asked for. */
+  print(line: string): void;
+  /** A line on stderr: progress, warnings. */
+  say(line: string): void;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+export interface FlagSpec {
+  readonly letter?: string;
+  /** What the value is called; a flag without one is on or off. */
+  readonly value?: string;
+  readonly help: string;
+}
+
+export interface CommandArguments {
+  readonly positional: readonly string[];
+  /** By their names without hyphens in front. */
+  readonly flags: Readonly<Record<string, string | boolean | undefined>>;
+  /** Of a mount's options, where the command takes them. */
+  readonly options: readonly OptionWord[];
+}
+
+export interface Command {
+  readonly name: string;
+  readonly aliases?: readonly string[];
+  /** Its words as people write them: `[-l] MOUNTPOINT`. */
+  readonly usage: string;
+  /** What it does, on one line of the help screen: at most 64 columns. */
+  readonly summary: string;
+  /** The man page's paragraph. */
+  readonly text: string;
+  readonly flags?: Readonly<Record<string, FlagSpec>>;
+  /** It takes the options of a mount too, after -o or as flags. */
+  readonly mountOptions?: boolean;
+  /** How many words it takes beside its flags. */
+  readonly words: readonly [least: number, most: number];
+  /** Throws a `CliError`; sets `process.exitCode` where it ends with another code but has nothing to say. */
+  run(given: CommandArguments, output: CommandOutput): Promise<void>;
+}
+
+export const COMMANDS: readonly Command[] = [
+  {
+    name: 'umount',
+    aliases: ['unmount'],
+    usage: '[-l] MOUNTPOINT',
+    summary: 'save what is unsaved, then unmount',
+    text: 'Saves what is unsaved and unmounts. Refuses while something uses the mount, and names it; with -l it is detached all the same. SIGINT and SIGTERM do the same to the daemon.',
+    flags: { lazy: { letter: 'l', help: 'detach it even while something uses it' } },
+    words: [1, 1],
+    async run({ positional, flags }, { say }) {
+      const [{ umountCommand }, { systemClock }] = await Promise.all([
+        import('./umount.ts'),
+        import('../concurrency.ts'),
+      ]);
+      await umountCommand(positional[0]!, flags['lazy'] === true, systemClock, say);
+    },
+  },
+  {
+    name: 'unit',
+    usage: 'BUCKET MOUNTPOINT [-o ...]',
+    summary: 'print or install a systemd unit that mounts at boot',
+    text: "Prints a systemd unit for the mount, or installs and starts it. As root it is a unit of the system: with --user it runs as that user with that user's credentials, and writes allow_other, umask=0022, uid and gid unless they are given. As an ordinary user it is a unit of that user's own service manager.",
+    flags: {
+      user: { value: 'NAME', help: 'who runs it' },
+      install: { help: 'write it where systemd looks, make the mount point, start it, now and at each boot' },
+    },
+    mountOptions: true,
+    words: [2, 2],
+    async run({ positional, flags, options }, output) {
+      const { unitCommand } = await import('./unit.ts');
+      const user = flags['user'] as string | undefined;
+      unitCommand({ mount: { positional, words: options }, user, install: flags['install'] === true }, output);
+    },
+  },
+  {
+    name: 'options',
+    usage: '',
+    summary: 'list all options, with their variables',
+    text: 'Lists all options with their variables.',
+    words: [0, 0],
+    async run(_, { print }) {
+      const { optionList } = await import('./help.ts');
+      print(optionList());
+    },
+  },
+];
+
+export function findCommand(word: string | undefined): Command | undefined {
+  return COMMANDS.find(({ name, aliases = [] }) => name === word || aliases.includes(word ?? ''));
+}
+
+/** `s3mount umount [-l] MOUNTPOINT` */
+export function usageOf({ name, usage }: Command): string {
+  return `s3mount ${name} ${usage}`.trimEnd();
+}
+
+export function commandHelp(command: Command): string {
+  const { flags = {}, text } = command;
+  const lines = Object.entries(flags).map(([name, { letter, value, help }]) => {
+    const left = `${letter ? `-${letter}, ` : ''}--${name}${value ? `=${value}` : ''}`;
+    return `  ${left.padEnd(24)} ${help}`;
+  });
+  return [`Usage: ${usageOf(command)}`, '', text, ...(lines.length > 0 ? ['', ...lines] : [])].join('\n');
+}
+
+/** The words after a command's name. `undefined`: its help was asked for. Throws a `CliError` for what makes no sense. */
+export function readCommandArguments(command: Command, args: readonly string[]): CommandArguments | undefined {
+  const specs = command.flags ?? {};
+  const known = [...Object.keys(specs), 'help'];
+  const letters = Object.values(specs).flatMap(({ letter }) => letter ?? []);
+  const { words, rest } = command.mountOptions ? mountWords(args, specs) : { words: [], rest: args };
+  const parsed = argumentParser(rest)
+    .options({
+      help: { type: 'boolean', alias: ['h'] },
+      ...Object.fromEntries(
+        Object.entries(specs).map(([name, { letter, value }]) => [
+          name,
+          {
+            type: value === undefined ? ('boolean' as const) : ('string' as const),
+            alias: letter === undefined ? [] : [letter],
+            requiresArg: value !== undefined,
+          },
+        ]),
+      ),
+    })
+    .parseSync();
+  for (const key of Object.keys(parsed)) {
+    if (key === '_' || key === '$0' || key === 'h' || known.includes(key) || letters.includes(key)) continue;
+    const near = nearest(key, known);
+    const spelling = key.length === 1 ? `-${key}` : `--${key}`;
+    throw usageError(
+      `unknown option ${spelling} of s3mount ${command.name}; ${near ? `did you mean --${near}?` : `write ${usageOf(command)}.`}`,
+    );
+  }
+  if (parsed['help']) return undefined;
+  const positional = parsed._.map(String);
+  const [least, most] = command.words;
+  if (positional.length < least || positional.length > most) {
+    const wrong = positional.length < least ? 'needs more words' : `does not take '${positional[most]}'`;
+    throw usageError(`s3mount ${command.name} ${wrong}; write ${usageOf(command)}.`);
+  }
+  return {
+    positional,
+    flags: Object.fromEntries(Object.keys(specs).map(name => [name, parsed[name] as string | boolean | undefined])),
+    options: words,
+  };
+}
+
+/** Takes the mount's options out: `-o a,b=c`, `--umask=0022`, `--allow-other`. The command's own flags go before. */
+function mountWords(
+  args: readonly string[],
+  own: Readonly<Record<string, FlagSpec>>,
+): { words: readonly OptionWord[]; rest: readonly string[] } {
+  const isOption = (name: string): boolean => OPTION_OF_WORD.has(name) && !(name in own);
+  const { words, rest } = splitOptionWords(args, isOption);
+  const isBare = (arg: string): boolean => {
+    const name = arg.replace(/^--/, '').replaceAll('-', '_');
+    return arg.startsWith('--') && isOption(name) && specOf(OPTION_OF_WORD.get(name)!).kind.optional;
+  };
+  const bare = rest.filter(isBare).map(arg => ({ name: arg.slice(2).replaceAll('-', '_') }));
+  return { words: [...words, ...bare], rest: rest.filter(arg => !isBare(arg)) };
+}

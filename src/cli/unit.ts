@@ -1,0 +1,167 @@
+/** `s3mount unit`: prints a systemd unit for a mount, or installs and starts it. */
+import { execFileSync, spawnSync } from 'node:child_process';
+import {
+  accessSync,
+  appendFileSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { homedir } from 'node:os';
+import { dirname, join } from 'node:path';
+import type { CommandOutput } from './commands.ts';
+import { CliError, EXIT, usageError } from './exit-codes.ts';
+import { OPTION_OF_WORD } from './option-table.ts';
+import { formatOptionList, type OptionWord } from './option-words.ts';
+import { type Config, type MountArguments, readConfig } from './options.ts';
+import { programWords } from './program-path.ts';
+import { type RunsAs, type UnitSpec, unitFile, unitName } from './unit-file.ts';
+
+const FUSE_CONF = '/etc/fuse.conf';
+const ALLOW_OTHER_LINE = 'user_allow_other';
+
+export interface UnitRequest {
+  readonly mount: MountArguments;
+  /** Who runs it, by name; absent: root, or the caller's own service manager. */
+  readonly user: string | undefined;
+  readonly install: boolean;
+}
+
+interface Account {
+  readonly name: string;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+export function unitCommand(request: UnitRequest, { print, say, env }: CommandOutput): void {
+  const config = readConfig(request.mount, { env: {}, cwd: process.cwd() });
+  for (const warning of config.warnings) say(`s3mount: ${warning}`);
+  const account = request.user === undefined ? undefined : accountOf(request.user);
+  const runsAs = runsAsOf(account);
+  const options = formatOptionList(unitOptions(request.mount.words, config, account));
+  const spec: UnitSpec = {
+    source: config.source,
+    mountPoint: config.mountPoint,
+    program: programWords(process.argv[1]!, process.execPath),
+    options,
+    runsAs,
+    fusermount: existsSync('/usr/bin/fusermount3') ? '/usr/bin/fusermount3' : '/bin/fusermount3',
+  };
+  for (const note of notes(config, runsAs, env)) say(`s3mount: ${note}`);
+  if (!request.install) {
+    print(unitFile(spec).trimEnd());
+    return;
+  }
+  install(spec, account, say);
+  if (runsAs.kind === 'user-manager' && !existsSync(`/var/lib/systemd/linger/${env['USER'] ?? ''}`)) {
+    say('s3mount: it starts with your first login; loginctl enable-linger starts it at boot.');
+  }
+}
+
+/**
+ * What the unit says after -o. A mount for a user that others share shows one owner and modes that let all read, unless
+ * the options say otherwise; the paths are absolute, since a service has no working directory.
+ */
+export function unitOptions(
+  words: readonly OptionWord[],
+  config: Config,
+  account: Pick<Account, 'uid' | 'gid'> | undefined,
+): OptionWord[] {
+  const canonical = (name: string): string => OPTION_OF_WORD.get(name) ?? name;
+  const given = new Set(words.map(({ name }) => canonical(name)));
+  const list: OptionWord[] = words
+    .filter(({ name }) => name !== 'bucket' && canonical(name) !== 'foreground')
+    .map(word => {
+      const name = OPTION_OF_WORD.get(word.name);
+      const value = name === undefined ? undefined : config.values[name];
+      return typeof value === 'string' && value.startsWith('/') ? { name: word.name, value } : word;
+    });
+  if (account === undefined) return list;
+  const defaults: OptionWord[] = [
+    { name: 'allow_other' },
+    { name: 'umask', value: '0022' },
+    { name: 'uid', value: String(account.uid) },
+    { name: 'gid', value: String(account.gid) },
+  ];
+  return [...list, ...defaults.filter(({ name }) => !given.has(name))];
+}
+
+function runsAsOf(account: Account | undefined): RunsAs {
+  if (account !== undefined) return account.uid === 0 ? { kind: 'root' } : { kind: 'user', name: account.name };
+  return process.getuid!() === 0 ? { kind: 'root' } : { kind: 'user-manager' };
+}
+
+function accountOf(name: string): Account {
+  const { status, stdout } = spawnSync('getent', ['passwd', '--', name], { encoding: 'utf8' });
+  const [found, , uid, gid] = stdout?.split(':') ?? [];
+  if (status !== 0 || !found) throw usageError(`there is no user '${name}' on this machine; getent passwd lists them.`);
+  return { name: found, uid: Number(uid), gid: Number(gid) };
+}
+
+/** What a unit does not have although the person at the terminal has it. */
+function* notes(config: Config, runsAs: RunsAs, env: CommandOutput['env']): Iterable<string> {
+  if (['AWS_ACCESS_KEY_ID', 'AWSACCESSKEYID', 'AWS_PROFILE'].some(name => env[name])) {
+    yield "this shell's AWS_ variables are not in the unit: a service reads the files of its user, or the instance's role.";
+  }
+  if (runsAs.kind !== 'root' && config.values.allow_other && !allowsOthers()) {
+    yield `${FUSE_CONF} does not say ${ALLOW_OTHER_LINE}, without which an ordinary user cannot mount with allow_other; as root: echo ${ALLOW_OTHER_LINE} >> ${FUSE_CONF}`;
+  }
+}
+
+function allowsOthers(): boolean {
+  try {
+    return readFileSync(FUSE_CONF, 'utf8')
+      .split('\n')
+      .some(line => line.trim() === ALLOW_OTHER_LINE);
+  } catch {
+    return false;
+  }
+}
+
+function install(spec: UnitSpec, account: Account | undefined, say: (line: string) => void): void {
+  const own = spec.runsAs.kind === 'user-manager';
+  const scope = own ? ['--user'] : [];
+  const file = join(own ? join(homedir(), '.config/systemd/user') : '/etc/systemd/system', unitName(spec.mountPoint));
+  try {
+    if (spec.runsAs.kind === 'user' && /(^|,)allow_other(,|$)/.test(spec.options) && !allowsOthers()) {
+      appendFileSync(FUSE_CONF, `${ALLOW_OTHER_LINE}\n`);
+      say(`s3mount: ${FUSE_CONF} now says ${ALLOW_OTHER_LINE}.`);
+    }
+    makeMountPoint(spec.mountPoint, account);
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, unitFile(spec), { mode: 0o644 });
+  } catch (error) {
+    throw new CliError(
+      EXIT.mount,
+      `the unit could not be installed: ${(error as Error).message}; run it as root, or leave out --install.`,
+    );
+  }
+  say(`s3mount: wrote ${file}`);
+  for (const words of [['daemon-reload'], ['enable', '--now', unitName(spec.mountPoint)]]) {
+    const { status, stderr, error } = spawnSync('systemctl', [...scope, ...words], { encoding: 'utf8' });
+    if (status !== 0) {
+      const reason = error?.message ?? stderr.trim();
+      throw new CliError(
+        EXIT.mount,
+        `systemctl ${words.join(' ')} failed: ${reason}; see systemctl status ${unitName(spec.mountPoint)}.`,
+      );
+    }
+  }
+  say(`s3mount: ${spec.source} is mounted at ${spec.mountPoint}, now and at each boot.`);
+}
+
+function makeMountPoint(path: string, account: Account | undefined): void {
+  try {
+    accessSync(path, constants.F_OK);
+    return;
+  } catch {
+    mkdirSync(path, { recursive: true });
+  }
+  // fusermount3 mounts only where the user may write.
+  if (account !== undefined && statSync(path).uid !== account.uid) {
+    execFileSync('chown', [`${account.uid}:${account.gid}`, path]);
+  }
+}

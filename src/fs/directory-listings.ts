@@ -1,0 +1,92 @@
+/** Listings of directories: one at a time for each, and never undoing what this mount changed while they were under way. */
+
+import type { DirectoryMarkers } from './directory-markers.ts';
+import type { Environment } from './environment.ts';
+import { DirectoryInode } from './inode.ts';
+import { Listing, type ParsedPage, parsePage } from './listing.ts';
+import { interruptible, type MetadataRequests } from './metadata-requests.ts';
+import { UnshowableKeys } from './unshowable-keys.ts';
+
+export class DirectoryListings {
+  readonly unshowable: UnshowableKeys;
+  readonly #environment: Environment;
+  readonly #requests: MetadataRequests;
+  readonly #markers: DirectoryMarkers;
+  readonly #release: (directory: DirectoryInode) => void;
+
+  /** `release`: whoever lists a directory holds it in the tree until then. */
+  constructor(
+    environment: Environment,
+    requests: MetadataRequests,
+    markers: DirectoryMarkers,
+    release: (directory: DirectoryInode) => void,
+  ) {
+    this.#environment = environment;
+    this.#requests = requests;
+    this.#markers = markers;
+    this.#release = release;
+    this.unshowable = new UnshowableKeys(environment.telemetry);
+  }
+
+  /** The listing of a directory, while it may be believed. */
+  fresh(directory: DirectoryInode): Listing | undefined {
+    const { listing } = directory;
+    return listing && this.#requests.isRecent(listing.at) ? listing : undefined;
+  }
+
+  /** Lists the first page of a directory, one at a time. The whole directory, where that was all (`complete`). */
+  list(directory: DirectoryInode, signal?: AbortSignal): Promise<Listing> {
+    let { loading } = directory;
+    if (!loading) {
+      loading = this.#load(directory).finally(() => {
+        directory.loading = undefined;
+        this.#release(directory);
+      });
+      directory.loading = loading;
+      loading.catch(() => {});
+    }
+    return signal ? interruptible(loading, signal) : loading;
+  }
+
+  async #load(directory: DirectoryInode): Promise<Listing> {
+    const { store, clock } = this.#environment;
+    const place = directory.changes.watch();
+    try {
+      const { key } = directory;
+      const listing = new Listing(clock.monotonic());
+      const page = await store.list({ prefix: key, delimiter: '/' });
+      // Renamed meanwhile: what came belongs to the old key.
+      if (directory.key !== key) return await this.#load(directory);
+      this.takePage(directory, listing, parsePage(key, page), listing.at);
+      listing.complete = page.next === undefined;
+      listing.continuation = page.next;
+      directory.large = !listing.complete;
+      this.reconcile(directory, listing, place);
+      directory.listing = listing;
+      return listing;
+    } finally {
+      directory.changes.unwatch();
+    }
+  }
+
+  /** Adds a page to a listing of `directory`; tells of keys that cannot be shown. */
+  takePage(directory: DirectoryInode, listing: Listing, page: ParsedPage, at: number): void {
+    const isFirst = listing.last === undefined;
+    listing.add(page, at);
+    this.unshowable.met(page.unshowable);
+    if (isFirst) this.#markers.listed(directory, page.marker, at);
+  }
+
+  /** What this mount changed since `place` goes before what a listing under way happened to see. */
+  reconcile(directory: DirectoryInode, listing: Listing, place: number): void {
+    for (const name of directory.changes.since(place)) {
+      const child = directory.children.get(name);
+      if (!child) listing.names.delete(name);
+      else if (child instanceof DirectoryInode) listing.names.set(name, { name, directory: true });
+      else if (child.stored) {
+        const lastModified = child.lastModified ?? this.#environment.clock.now();
+        listing.names.set(name, { name, object: { ...child.stored.version, lastModified }, directory: false });
+      }
+    }
+  }
+}

@@ -1,0 +1,214 @@
+/**
+ * rename(2) of a directory: every key below it is copied, then the copied keys are deleted.
+ *
+ * Difficulties: (1) A crash must leave duplicates, never a loss: nothing is deleted before everything is copied, and only what
+ * was copied and is still the same. (2) Nothing may be saved below it meanwhile: see `Moves`. (3) All that the tree holds
+ * below follows, with what is known of it.
+ */
+import { copyObject, needsDescription } from '../cache/object-copy.ts';
+import { forEachLimit } from '../concurrency.ts';
+import { FsError, isStoreError, StoreError } from '../errors.ts';
+import type { ObjectVersion, Written } from '../s3/store.ts';
+import type { Environment } from './environment.ts';
+import { DirectoryInode, descendants, FileInode } from './inode.ts';
+import { byteLength, HIDDEN_PREFIX } from './keys.ts';
+import type { Names } from './names.ts';
+import type { Namespace } from './namespace.ts';
+import type { Saver } from './saver.ts';
+
+/** Copies at once within one directory: each costs S3 work, none costs bandwidth here. */
+const PARALLEL_COPIES = 64;
+
+export class DirectoryRenamer {
+  readonly #environment: Environment;
+  readonly #namespace: Namespace;
+  readonly #saver: Saver;
+  readonly #names: Names;
+
+  constructor(environment: Environment, namespace: Namespace, saver: Saver, names: Names) {
+    this.#environment = environment;
+    this.#namespace = namespace;
+    this.#saver = saver;
+    this.#names = names;
+  }
+
+  /** Gives `source`, with all below it, the place of `target`, which is empty, or one that is free. */
+  async move(
+    source: DirectoryInode,
+    newParent: DirectoryInode,
+    newName: string,
+    target: DirectoryInode | undefined,
+  ): Promise<void> {
+    const { memory } = this.#environment.spool;
+    // Bytes of files below stay at hand meanwhile: who finds no room for more waits for the end of this, and gets no ENOSPC.
+    memory.began();
+    try {
+      await this.#saver.moves.move(source, () => this.#moveBelow(source, newParent, newName, target));
+    } finally {
+      memory.ended();
+      if (target) this.#namespace.release(target);
+    }
+  }
+
+  async #moveBelow(
+    source: DirectoryInode,
+    newParent: DirectoryInode,
+    newName: string,
+    target: DirectoryInode | undefined,
+  ): Promise<void> {
+    await this.#saver.completeBelow(source);
+    const oldKey = source.key;
+    const newKey = `${newParent.key}${newName}/`;
+    const copies = await this.#copyTree(source, oldKey, newKey, target);
+    if (target) {
+      // Its marker was replaced by a copy of the source's, if that had one.
+      const isReplaced = copies.has(oldKey) || source.markerKey === newKey;
+      await this.#names.deleteMarkers(target, isReplaced).catch(() => {});
+      this.#names.replaced(target);
+    }
+    this.#names.relocate(source, newParent, newName, !target);
+    this.#follow(source, newKey, copies, oldKey);
+    this.#namespace.ahead.drop();
+    this.#namespace.changed(newParent, newName, { name: newName, directory: true });
+    await this.#deleteCopied(oldKey, copies);
+  }
+
+  /** Copies everything below `oldKey`; takes its copies back if one fails. Returns what was copied: old key → version there. */
+  async #copyTree(
+    source: DirectoryInode,
+    oldKey: string,
+    newKey: string,
+    target: DirectoryInode | undefined,
+  ): Promise<Map<string, { from: ObjectVersion; written: Written }>> {
+    const { store } = this.#environment;
+    const limit = store.limits.maxKeyBytes - store.prefixBytes;
+    const copies = new Map<string, { from: ObjectVersion; written: Written }>();
+    const begun: string[] = [];
+    const copyOne = async (from: ObjectVersion): Promise<void> => {
+      const key = newKey + from.key.slice(oldKey.length);
+      if (byteLength(key) > limit) throw new FsError('ENAMETOOLONG', `${key} would have more than S3's ${limit} bytes`);
+      const info = needsDescription(from.size, store.limits) ? await store.head(from.key) : undefined;
+      const tags = info && info.tagCount > 0 ? await store.tags(from.key) : undefined;
+      const description = info && { ...info.description, ...(tags && { tags }) };
+      // Also one that fails may have been made.
+      begun.push(key);
+      const written = await copyObject(store, from, key, description, undefined);
+      copies.set(from.key, { from, written });
+    };
+    try {
+      let continuation: string | undefined;
+      do {
+        const page = await store.list({ prefix: oldKey, ...(continuation !== undefined && { continuation }) });
+        continuation = page.next;
+        await forEachLimit(page.objects, PARALLEL_COPIES, async object => {
+          if (!oldKey && object.key.startsWith(HIDDEN_PREFIX)) return;
+          await copyOne(object);
+        });
+      } while (continuation !== undefined);
+      if (source.markerKey !== undefined && source.markerKey !== oldKey) await this.#moveForeignMarker(source, newKey);
+      // What S3 has nothing of would vanish: it becomes a marker at its new name.
+      else if (copies.size === 0 && !this.#hasUnsaved(source)) this.#saver.metadata.keepDirectory(source);
+    } catch (error) {
+      await store.deleteMany(begun).catch(() => {});
+      // The marker of the directory that was to be replaced went with the copy that had replaced it.
+      if (target && begun.includes(newKey)) this.#saver.metadata.keepDirectory(target);
+      if (isStoreError(error, 'precondition-failed', 'not-found')) {
+        throw new FsError('EBUSY', `${oldKey} was changed by another client while it was renamed; try again`, {
+          cause: error,
+        });
+      }
+      throw error;
+    }
+    return copies;
+  }
+
+  #hasUnsaved(directory: DirectoryInode): boolean {
+    for (const inode of descendants(directory)) if (inode instanceof FileInode && inode.unsaved) return true;
+    return false;
+  }
+
+  /** A marker that is no `dir/` (`dir_$folder$`, or `dir` with a directory's type): the new name gets one of ours. */
+  async #moveForeignMarker(source: DirectoryInode, newKey: string): Promise<void> {
+    const old = source.markerKey!;
+    await this.#saver.descriptions.learnMarker(source);
+    const description = this.#saver.descriptions.describe(source);
+    const at = this.#environment.clock.monotonic();
+    const written = await this.#environment.store.put(newKey, [], description, undefined);
+    this.#saver.descriptions.marked(source, newKey, written.etag, description, at);
+    await this.#environment.store.delete(old);
+  }
+
+  /** Everything the tree holds below follows: versions, what is known of them, and listings to be asked again. */
+  #follow(
+    source: DirectoryInode,
+    newKey: string,
+    copies: ReadonlyMap<string, { from: ObjectVersion; written: Written }>,
+    oldKey: string,
+  ): void {
+    const { blocks, clock } = this.#environment;
+    const at = clock.monotonic();
+    const { index } = this.#namespace;
+    for (const [key, { from, written }] of copies) {
+      const known = index.get(key);
+      index.delete(key);
+      if (known && known.etag === from.etag && known.tagCount === 0) {
+        index.wrote(newKey + key.slice(oldKey.length), written.etag, from.size, known.description, at);
+      }
+    }
+    source.listing = undefined;
+    if (source.markerKey === oldKey) source.markerKey = copies.has(oldKey) ? newKey : undefined;
+    for (const inode of descendants(source)) {
+      if (inode instanceof DirectoryInode) {
+        inode.listing = undefined;
+        if (inode.markerKey?.startsWith(oldKey)) inode.markerKey = newKey + inode.markerKey.slice(oldKey.length);
+        continue;
+      }
+      if (inode instanceof FileInode && inode.replaces) {
+        const replaced = copies.get(inode.replaces.key);
+        const key = newKey + inode.replaces.key.slice(oldKey.length);
+        inode.replaces = { ...inode.replaces, key, ...(replaced && { etag: replaced.written.etag }) };
+      }
+      const { stored } = inode;
+      const copy = stored && copies.get(stored.version.key);
+      if (stored && copy && copy.from.etag === stored.version.etag) {
+        blocks.moved(stored, {
+          key: newKey + copy.from.key.slice(oldKey.length),
+          etag: copy.written.etag,
+          size: stored.size,
+        });
+        inode.lastModified = undefined;
+      } else {
+        inode.checkedAt = Number.NEGATIVE_INFINITY;
+      }
+      if (inode instanceof FileInode) inode.content?.renamed();
+    }
+  }
+
+  /** Deletes what was copied and is still the same; what appeared or changed meanwhile is another client's, and stays. */
+  async #deleteCopied(oldKey: string, copies: ReadonlyMap<string, { readonly from: ObjectVersion }>): Promise<void> {
+    if (copies.size === 0) return;
+    const { store, telemetry } = this.#environment;
+    const changed: string[] = [];
+    const same: string[] = [];
+    let continuation: string | undefined;
+    do {
+      const page = await store.list({ prefix: oldKey, ...(continuation !== undefined && { continuation }) });
+      continuation = page.next;
+      for (const { key, etag } of page.objects) {
+        if (!oldKey && key.startsWith(HIDDEN_PREFIX)) continue;
+        (copies.get(key)?.from.etag === etag ? same : changed).push(key);
+      }
+    } while (continuation !== undefined);
+    if (changed.length > 0) {
+      const message = `${changed.length} objects appeared or changed while ${oldKey} was renamed, ${changed[0]} first: they stay there`;
+      telemetry.log.warn({ key: changed[0], count: changed.length }, message);
+    }
+    const failed = await store.deleteMany(same);
+    if (failed.length > 0) {
+      const first = failed[0]!;
+      const message = `${failed.length} objects were copied but not deleted at the old name, ${first.key} first: ${first.error.message}`;
+      telemetry.log.error({ key: first.key, count: failed.length }, message);
+      throw new StoreError(first.error.kind, message);
+    }
+  }
+}
