@@ -107,12 +107,6 @@ const NOT_YET: ReadonlySet<string> = new Set([
   'cache_size',
   'mime',
   'ahbe_conf',
-  'proxy',
-  'proxy_cred_file',
-  'ssl_verify_hostname',
-  'ssl_client_cert',
-  'cipher_suites',
-  'ipresolve',
 ]);
 
 /** What would silently change what is stored or who may see it, had it no effect: refused until it has one. */

@@ -7,13 +7,15 @@ import type { Telemetry } from '../telemetry.ts';
 import { credentialSources } from './credential-sources.ts';
 import { CliError, EXIT } from './exit-codes.ts';
 import { present } from './filesystem-options.ts';
+import { networkOptions } from './network-options.ts';
 import type { OptionValues } from './option-table.ts';
 import type { Config } from './options.ts';
 
 /** Throws `StoreError` or `CliError`, each with a sentence for people. */
 export async function openStore(config: Config, telemetry: Telemetry): Promise<S3Store> {
   const ca = config.caBundle === undefined ? undefined : await readCaBundle(config.caBundle);
-  const store = await openS3Store({ ...storeOptions(config), ...present({ ca }), telemetry });
+  const network = await networkOptions(config.values, process.env, ca);
+  const store = await openS3Store({ ...storeOptions(config), ...network, telemetry });
   try {
     await store.probe();
   } catch (error) {
@@ -38,7 +40,6 @@ export function storeOptions({ bucket, prefix, values }: Config): S3StoreOptions
     bucket,
     prefix,
     ...present({
-      url: values.url,
       region: values.region,
       profile: values.profile,
       pathStyle: values.use_path_request_style,

@@ -143,13 +143,50 @@ const s3 = {
     ),
     help: 'canned ACL of what is written',
   }),
+  proxy: option({
+    section: 'S3',
+    kind: text('URL'),
+    help: 'HTTP proxy for all requests (default: https_proxy, http_proxy; no_proxy excepts hosts)',
+  }),
+  proxy_cred_file: option({
+    section: 'S3',
+    kind: path(homedir),
+    help: 'file with USER:PASSWORD for the proxy, for its owner only',
+  }),
+  dual_stack: option({
+    section: 'S3',
+    kind: flag,
+    aliases: ['use_dualstack_endpoint'],
+    help: "AWS's endpoints that answer by IPv6 too",
+  }),
+  fips: option({ section: 'S3', kind: flag, aliases: ['use_fips_endpoint'], help: "AWS's FIPS endpoints" }),
+  transfer_acceleration: option({
+    section: 'S3',
+    kind: flag,
+    aliases: ['use_accelerate_endpoint'],
+    help: 'through the nearest edge location of AWS (the bucket must allow it)',
+  }),
+  ipresolve: option({
+    section: 'S3',
+    kind: words({ ipv4: 'ipv4', ipv6: 'ipv6', whatever: 'whatever' }),
+    help: 'addresses of one kind only',
+  }),
   no_check_certificate: option({
     section: 'S3',
     kind: flag,
-    help: "do not check the server's certificate",
-    noEffect:
-      'has no effect yet: certificates are always checked; trust your own CA by NODE_EXTRA_CA_CERTS or AWS_CA_BUNDLE.',
+    help: "do not check the server's certificate: whoever sits between may read and change all",
   }),
+  ssl_verify_hostname: option({
+    section: 'S3',
+    kind: flag,
+    help: "=0: the server's certificate need not name the host",
+  }),
+  ssl_client_cert: option({
+    section: 'S3',
+    kind: text('CERT[:PEM[:KEY[:PEM]]]'),
+    help: 'certificate that this client shows, and its key (PEM files)',
+  }),
+  cipher_suites: option({ section: 'S3', kind: text('LIST'), help: "ciphers of TLS, in OpenSSL's words" }),
   retries: option({ section: 'S3', kind: integer(1, 100, 8), help: 'attempts of a request before it fails (8)' }),
   connect_timeout: option({ section: 'S3', kind: seconds(0.1, 3600, 10), help: 'limit on connecting (10)' }),
   readwrite_timeout: option({ section: 'S3', kind: seconds(0.1, 3600, 30), help: 'limit on a silent connection (30)' }),

@@ -23,9 +23,23 @@ export interface EndpointChoice {
   readonly url?: string | undefined;
   /** Undefined: by the host. */
   readonly pathStyle?: boolean | undefined;
+  readonly variant?: EndpointVariant | undefined;
 }
 
-const AWS_HOST = /(?:^|\.)amazonaws\.com(?:\.cn)?$/;
+/** Which of AWS's endpoints, where no URL names one. */
+export interface EndpointVariant {
+  /** Answers by IPv6 too. */
+  readonly dualStack?: boolean | undefined;
+  /** With validated cryptography. */
+  readonly fips?: boolean | undefined;
+  /** Through the nearest edge location; the bucket must allow it. */
+  readonly accelerate?: boolean | undefined;
+}
+
+const NO_VARIANT: EndpointVariant = {};
+
+const AWS_HOST =
+  /(?:^|\.)(?:amazonaws\.com(?:\.cn)?|amazonaws\.eu|c2s\.ic\.gov|sc2s\.sgov\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)$/;
 /** `s3.REGION.`, `s3-REGION.`, `s3.dualstack.REGION.`, `….s3.REGION.vpce.` */
 const REGION_IN_HOST = /(?:^|\.)s3[.-](?:dualstack\.|fips\.)?([a-z]{2}(?:-[a-z]+)+-\d+)\./;
 /** Endpoints of no region: s3fs's default, and the one that tells a bucket's region. */
@@ -53,23 +67,82 @@ export function isGlobalAws(url: string | undefined): boolean {
   return url === undefined || GLOBAL_HOSTS.has(parseEndpointUrl(url).hostname);
 }
 
-/** The parts of AWS that are apart end differently (AWS General Reference, "Amazon S3 endpoints"). */
+/** The parts of AWS that are apart end differently (AWS General Reference, "Amazon S3 endpoints"; the SDK's partitions). */
+const DOMAINS: readonly (readonly [RegExp, string])[] = [
+  [/^cn-/, 'amazonaws.com.cn'],
+  [/^eusc-/, 'amazonaws.eu'],
+  [/^us-iso-/, 'c2s.ic.gov'],
+  [/^us-isob-/, 'sc2s.sgov.gov'],
+  [/^eu-isoe-/, 'cloud.adc-e.uk'],
+  [/^us-isof-/, 'csp.hci.ic.gov'],
+];
+
 function domainOf(region: string): string {
-  return region.startsWith('cn-') ? 'amazonaws.com.cn' : 'amazonaws.com';
+  return DOMAINS.find(([pattern]) => pattern.test(region))?.[1] ?? 'amazonaws.com';
+}
+
+interface AccessPoint {
+  readonly region: string;
+  readonly account: string;
+  readonly name: string;
+}
+
+const ACCESS_POINT = /^arn:aws[a-z-]*:s3:([a-z0-9-]+):(\d{12}):accesspoint[:/]([a-z0-9-]{3,50})$/;
+
+function accessPointOf(bucket: string): AccessPoint | undefined {
+  if (!bucket.startsWith('arn:')) return undefined;
+  const [, region, account, name] = ACCESS_POINT.exec(bucket) ?? [];
+  if (region === undefined || account === undefined || name === undefined) {
+    throw new StoreError(
+      'invalid',
+      `"${bucket}" cannot be mounted: of ARNs only those of access points in one region can be (no multi-region ones, Outposts or Object Lambda)`,
+    );
+  }
+  return { region, account, name };
+}
+
+/** Of an access point's ARN; undefined for a bucket. Throws `StoreError` ('invalid'). */
+export function accessPointRegion(bucket: string): string | undefined {
+  return accessPointOf(bucket)?.region;
+}
+
+/** The host of a region's endpoint, without a bucket in front. */
+function regionHost(region: string, service: string, { dualStack, fips }: EndpointVariant): string {
+  return `${service}${fips ? '-fips' : ''}${dualStack ? '.dualstack' : ''}.${region}.${domainOf(region)}`;
 }
 
 export function originOf(secure: boolean, host: string, port: number): Origin {
   return { id: `${secure ? 'https' : 'http'}://${host}:${port}`, secure, host, port };
 }
 
+/** An endpoint that has the bucket, or access point, in its name. */
+function ownHost(host: string, region: string): BucketEndpoint {
+  return { origin: originOf(true, host, 443), host, basePath: '', scope: { region, service: 's3' }, aws: true };
+}
+
 /** Throws `StoreError` ('invalid') for a name that no bucket can have. */
 export function bucketEndpoint(choice: EndpointChoice): BucketEndpoint {
-  const { bucket, region } = choice;
+  const { bucket, region, variant = NO_VARIANT } = choice;
+  const global = isGlobalAws(choice.url);
+  const accessPoint = accessPointOf(bucket);
+  if (accessPoint) {
+    const { name, account, region } = accessPoint;
+    if (variant.accelerate) throw new StoreError('invalid', 'there is no transfer acceleration for access points');
+    // An interface endpoint for access points is `accesspoint.vpce-…`.
+    const base = global ? regionHost(region, 's3-accesspoint', variant) : parseEndpointUrl(choice.url!).host;
+    return ownHost(`${name}-${account}.${base}`, region);
+  }
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$/.test(bucket)) {
     throw new StoreError('invalid', `"${bucket}" is no bucket name: 3 to 63 small letters, digits, dots and hyphens`);
   }
-  const global = isGlobalAws(choice.url);
-  const url = parseEndpointUrl(global ? `https://s3.${region}.${domainOf(region)}` : choice.url!);
+  if (global && variant.accelerate) {
+    if (bucket.includes('.'))
+      throw new StoreError('invalid', `transfer acceleration is not for "${bucket}": its name has dots`);
+    if (variant.fips) throw new StoreError('invalid', 'there is no transfer acceleration by FIPS endpoints');
+    const dual = variant.dualStack ? '.dualstack' : '';
+    return ownHost(`${bucket}.s3-accelerate${dual}.${domainOf(region)}`, region);
+  }
+  const url = parseEndpointUrl(global ? `https://${regionHost(region, 's3', variant)}` : choice.url!);
   const aws = AWS_HOST.test(url.hostname);
   const secure = url.protocol === 'https:';
   const port = url.port === '' ? (secure ? 443 : 80) : Number(url.port);

@@ -19,6 +19,20 @@ import { HttpError } from './http-message.ts';
 /** Makes a connected socket through something (a proxy). Undefined: go straight. Rejects with `HttpError`. */
 export type Tunnel = (origin: Origin) => Promise<net.Socket> | undefined;
 
+/** What is asked of TLS beyond Node's defaults. */
+export interface TlsSettings {
+  /** PEM certificates to trust instead of the system's. */
+  readonly ca?: string;
+  /** How the server's certificate is checked; default `all`. */
+  readonly check?: 'all' | 'chain' | 'none';
+  /** Our own certificate and its key, PEM. */
+  readonly cert?: string;
+  readonly key?: string;
+  readonly passphrase?: string;
+  /** In OpenSSL's words. */
+  readonly ciphers?: string;
+}
+
 export interface PoolOptions {
   readonly timeouts: ConnectionTimeouts;
   /** Connections at once, those being made included. */
@@ -26,8 +40,7 @@ export interface PoolOptions {
   /** An idle connection is closed after so long, in ms. */
   readonly idleTimeout: number;
   readonly maxCollected: number;
-  /** PEM certificates to trust instead of the system's. */
-  readonly ca?: string;
+  readonly tls?: TlsSettings;
   readonly lookup: Lookup;
   readonly tunnel?: Tunnel;
   readonly clock: Clock;
@@ -64,9 +77,7 @@ export class HttpPool implements ConnectionOwner {
     this.#options = options;
     this.#addresses = new Addresses(origin.host, options.lookup, options.clock);
     // One context for all: making one parses every root certificate.
-    this.#secureContext = origin.secure
-      ? tls.createSecureContext({ minVersion: 'TLSv1.2', ...(options.ca === undefined ? {} : { ca: options.ca }) })
-      : undefined;
+    this.#secureContext = origin.secure ? secureContext(options.tls) : undefined;
   }
 
   /** Connections now, and exchanges waiting for one. */
@@ -204,6 +215,7 @@ export class HttpPool implements ConnectionOwner {
             this.#session = session;
           },
           ...(this.#secureContext ? { secureContext: this.#secureContext } : {}),
+          ...(this.#options.tls?.check ? { check: this.#options.tls.check } : {}),
           ...(this.#session ? { session: this.#session } : {}),
           ...(tunnel ? { tunnel } : {}),
         },
@@ -243,4 +255,8 @@ export class HttpPool implements ConnectionOwner {
       );
     }
   }
+}
+
+function secureContext({ check: _, ...rest }: TlsSettings = {}): tls.SecureContext {
+  return tls.createSecureContext({ minVersion: 'TLSv1.2', ...rest });
 }

@@ -12,7 +12,7 @@ import { lookupBySystem } from './http-addresses.ts';
 import type { Connection, ConnectionTimeouts, Origin } from './http-connection.ts';
 import type { ResponseHead } from './http-message.ts';
 import { HttpError } from './http-message.ts';
-import type { PooledExchange, Tunnel } from './http-pool.ts';
+import type { PooledExchange, TlsSettings, Tunnel } from './http-pool.ts';
 import { HttpPool } from './http-pool.ts';
 
 export interface HttpRequest {
@@ -48,10 +48,11 @@ export interface HttpTransportOptions {
   readonly idleTimeout?: number;
   /** Bytes of an answer that is collected (listings, errors). Default 32 MiB: 1,000 keys of 1 KiB, encoded, are 6 MiB. */
   readonly maxCollected?: number;
-  /** PEM certificates to trust instead of the system's. */
-  readonly ca?: string;
+  readonly tls?: TlsSettings;
   readonly lookup?: Lookup;
   readonly tunnel?: Tunnel;
+  /** Changes the head of a request on its way to a proxy; given together with the tunnel. */
+  readonly headFor?: (origin: Origin, head: string) => string;
   readonly clock?: Clock;
 }
 
@@ -74,7 +75,8 @@ export class HttpTransport {
         return;
       }
       const pool = this.#pool(request.origin);
-      pool.request(new Sending(request, pool, resolve, reject));
+      const head = this.#options.headFor?.(request.origin, request.head) ?? request.head;
+      pool.request(new Sending(request, head, pool, resolve, reject));
     });
   }
 
@@ -93,7 +95,7 @@ export class HttpTransport {
   #pool(origin: Origin): HttpPool {
     let pool = this.#pools.get(origin.id);
     if (!pool) {
-      const { timeouts, maxConnections, idleTimeout, maxCollected, ca, lookup, tunnel, clock } = this.#options;
+      const { timeouts, maxConnections, idleTimeout, maxCollected, tls, lookup, tunnel, clock } = this.#options;
       pool = new HttpPool(origin, {
         timeouts: { ...DEFAULT_TIMEOUTS, ...timeouts },
         maxConnections: maxConnections ?? 256,
@@ -101,7 +103,7 @@ export class HttpTransport {
         maxCollected: maxCollected ?? 32 * 1024 * 1024,
         lookup: lookup ?? lookupBySystem,
         clock: clock ?? systemClock,
-        ...(ca === undefined ? {} : { ca }),
+        ...(tls ? { tls } : {}),
         ...(tunnel ? { tunnel } : {}),
       });
       this.#pools.set(origin.id, pool);
@@ -127,13 +129,14 @@ class Sending implements PooledExchange {
 
   constructor(
     request: HttpRequest,
+    head: string,
     pool: HttpPool,
     resolve: (answer: HttpAnswer) => void,
     reject: (error: unknown) => void,
   ) {
     this.#request = request;
     this.method = request.method;
-    this.head = request.head;
+    this.head = head;
     this.body = request.body ?? NOTHING;
     this.firstByteTimeout = request.firstByteTimeout;
     this.#resolve = resolve;

@@ -5,14 +5,16 @@ import { StoreError } from '../errors.ts';
 import type { Telemetry } from '../telemetry.ts';
 import { silentTelemetry } from '../telemetry.ts';
 import { CredentialCache } from './credentials.ts';
-import type { BucketEndpoint } from './endpoint.ts';
-import { bucketEndpoint, isGlobalAws, regionOfUrl } from './endpoint.ts';
+import type { BucketEndpoint, EndpointVariant } from './endpoint.ts';
+import { accessPointRegion, bucketEndpoint, isGlobalAws, regionOfUrl } from './endpoint.ts';
 import type { Lookup } from './http-addresses.ts';
 import type { ConnectionTimeouts } from './http-connection.ts';
-import type { Tunnel } from './http-pool.ts';
+import type { TlsSettings, Tunnel } from './http-pool.ts';
 import { DEFAULT_TIMEOUTS, HttpTransport } from './http-transport.ts';
 import type { WriteDefaults } from './object-headers.ts';
-import { askRegion, configuredRegion, FALLBACK_REGION } from './region.ts';
+import { type ProxySettings, proxyRoute } from './proxy.ts';
+import type { RegionSearch } from './region.ts';
+import { configuredRegion, FALLBACK_REGION, findRegion, instanceRegion } from './region.ts';
 import { S3Requests } from './requests.ts';
 import type { RetryPolicy } from './retry.ts';
 import { DEFAULT_RETRY } from './retry.ts';
@@ -30,10 +32,14 @@ export interface S3StoreOptions extends WriteDefaults {
   readonly url?: string;
   /** Default: that of the URL, of AWS_REGION or the profile; else the bucket's, asked for. A wrong one is corrected. */
   readonly region?: string;
+  /** Address of the metadata service that may tell the instance's region; undefined: not asked. */
+  readonly instanceMetadata?: string;
   /** Section of ~/.aws/config and ~/.aws/credentials. */
   readonly profile?: string;
   /** Default: virtual-host style on AWS but for names with dots; path style elsewhere. */
   readonly pathStyle?: boolean;
+  /** Which of AWS's own endpoints. */
+  readonly variant?: EndpointVariant;
   /** Requests go out unsigned. */
   readonly anonymous?: boolean;
   /** Instead of the SDK's whole chain; it may ask `sdk`, which sends through the store's transport. */
@@ -44,8 +50,8 @@ export interface S3StoreOptions extends WriteDefaults {
   readonly retry?: Partial<RetryPolicy>;
   /** Default 256. */
   readonly maxConnections?: number;
-  /** PEM certificates to trust instead of the system's (AWS_CA_BUNDLE). NODE_EXTRA_CA_CERTS needs no option. */
-  readonly ca?: string;
+  /** `ca` is AWS_CA_BUNDLE; NODE_EXTRA_CA_CERTS needs no option. */
+  readonly tls?: TlsSettings;
   readonly requesterPays?: boolean;
   /** Hash bodies into the signature: over plain HTTP only (default), always, or never. */
   readonly signPayload?: 'http' | 'always' | 'never';
@@ -56,12 +62,11 @@ export interface S3StoreOptions extends WriteDefaults {
   readonly random?: () => number;
   /** Resolves names; default the system's resolver. */
   readonly lookup?: Lookup;
-  /** Leads connections through something, such as a proxy. */
+  /** HTTP proxies, for whatever goes out but to the metadata services. */
+  readonly proxy?: ProxySettings;
+  /** Leads connections through something else. */
   readonly tunnel?: Tunnel;
 }
-
-/** ms for asking a bucket's region: a box that cannot reach S3's global name should not wait for it. */
-const ASK_REGION_MS = 2_000;
 
 /** Makes the store. Looks for the region if it must; `probe()` then tells whether all is right. Throws `StoreError`. */
 export async function openS3Store(options: S3StoreOptions): Promise<S3Store> {
@@ -75,16 +80,20 @@ export async function openS3Store(options: S3StoreOptions): Promise<S3Store> {
   const clock = options.clock ?? systemClock;
   const telemetry = options.telemetry ?? silentTelemetry;
   const retry = { ...DEFAULT_RETRY, ...options.retry };
-  const place = (region: string, at = url): BucketEndpoint => bucketEndpoint({ bucket, region, url: at, pathStyle });
+  const place = (region: string, at = url): BucketEndpoint =>
+    bucketEndpoint({ bucket, region, url: at, pathStyle, variant: options.variant });
   // Said before any request: a name or URL that cannot be.
   place(FALLBACK_REGION);
+  const timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
+  const route = options.proxy && proxyRoute(options.proxy, timeouts, options.tls?.ca);
   const transport = new HttpTransport({
-    timeouts: { ...DEFAULT_TIMEOUTS, ...options.timeouts },
+    timeouts,
     clock,
     ...(options.maxConnections === undefined ? {} : { maxConnections: options.maxConnections }),
-    ...(options.ca === undefined ? {} : { ca: options.ca }),
+    ...(options.tls ? { tls: options.tls } : {}),
     ...(options.lookup ? { lookup: options.lookup } : {}),
     ...(options.tunnel ? { tunnel: options.tunnel } : {}),
+    ...(route ? { tunnel: route.tunnel, headFor: route.headFor } : {}),
   });
   const sdk = sdkCredentials(transport);
   const { credentials: find = () => sdk({ profile }) } = options;
@@ -93,7 +102,7 @@ export async function openS3Store(options: S3StoreOptions): Promise<S3Store> {
   // Looked for while the region is: both may ask the network. A failure shows when they are needed.
   const early = credentials.current();
   if (early instanceof Promise) early.catch(() => {});
-  const endpoint = place(await regionFor(options, transport, telemetry));
+  const endpoint = place(await regionFor(options, { place, transport, telemetry, clock }));
   const requests = new S3Requests(endpoint, {
     bucket,
     prefix,
@@ -122,11 +131,15 @@ export async function openS3Store(options: S3StoreOptions): Promise<S3Store> {
   });
 }
 
-async function regionFor(options: S3StoreOptions, transport: HttpTransport, telemetry: Telemetry): Promise<string> {
-  const said = options.region ?? regionOfUrl(options.url);
+async function regionFor(
+  options: S3StoreOptions,
+  parts: Pick<RegionSearch, 'place' | 'transport' | 'telemetry' | 'clock'>,
+): Promise<string> {
+  const { bucket, profile, url, instanceMetadata } = options;
+  const said = options.region ?? accessPointRegion(bucket) ?? regionOfUrl(url);
   if (said !== undefined) return said;
-  if (!isGlobalAws(options.url)) return FALLBACK_REGION;
-  const configured = await configuredRegion(options.profile);
-  if (configured !== undefined) return configured;
-  return (await askRegion(transport, options.bucket, ASK_REGION_MS, telemetry)) ?? FALLBACK_REGION;
+  if (!isGlobalAws(url)) return FALLBACK_REGION;
+  const guesses = [() => configuredRegion(profile)];
+  if (instanceMetadata !== undefined) guesses.push(() => instanceRegion(instanceMetadata, parts.clock));
+  return await findRegion({ ...parts, bucket, guesses });
 }

@@ -1,8 +1,22 @@
-/** Which region a bucket is in, when nobody said. */
+/**
+ * Which region a bucket is in, when nobody said.
+ *
+ * 1. What AWS_REGION, the profile or the instance's placement name is where *we* are, mostly where the bucket is, and in a
+ *    private subnet the only place that can be reached: the endpoint there is asked, and tells the bucket's region whatever
+ *    it is.
+ * 2. S3's global endpoint knows all buckets of its part of AWS, but may be out of reach: a name that does not resolve, or packets
+ *    that nobody answers. It is asked last, but a little before the others have failed, so that a laptop does not wait for a
+ *    metadata service that it does not have.
+ * 3. Nothing waits longer than two seconds. Where nobody answers, the nearest guess is used, and the first request says what
+ *    is wrong.
+ */
+import type { Clock } from '../concurrency.ts';
 import type { Telemetry } from '../telemetry.ts';
-import { originOf } from './endpoint.ts';
+import type { BucketEndpoint } from './endpoint.ts';
+import { originOf, pathOf } from './endpoint.ts';
 import { printable } from './error-kinds.ts';
-import type { HttpTransport } from './http-transport.ts';
+import type { Origin } from './http-connection.ts';
+import { HttpTransport } from './http-transport.ts';
 import { encodePath } from './sigv4.ts';
 
 /** For stores that have no regions, and the last resort: S3's first one, which redirects. */
@@ -11,6 +25,12 @@ export const FALLBACK_REGION = 'us-east-1';
 const REGION_NAME = /^[a-z0-9-]{2,40}$/;
 /** Names every bucket's region to anybody, in a header, whatever the status. */
 const GLOBAL_HOST = 's3.amazonaws.com';
+/** ms for each that is asked. */
+const ASK_MS = 2_000;
+/** ms until the global endpoint is asked too: above a round trip round the world, below what a person notices. */
+const GLOBAL_AFTER_MS = 400;
+/** The metadata service of an EC2 instance. */
+export const INSTANCE_METADATA = 'http://169.254.169.254';
 
 /** What AWS_REGION or the profile says, read by the SDK's own code; undefined if nothing. */
 export async function configuredRegion(profile?: string): Promise<string | undefined> {
@@ -28,28 +48,96 @@ export async function configuredRegion(profile?: string): Promise<string | undef
   }
 }
 
-/**
- * Asks AWS, without credentials. Path style: the name `BUCKET.s3.amazonaws.com` need not resolve where only some of S3's
- * names do. Undefined if no answer names one. `timeout` in ms.
- */
-export async function askRegion(
-  transport: HttpTransport,
-  bucket: string,
-  timeout: number,
-  telemetry: Telemetry,
-): Promise<string | undefined> {
+/** The instance's placement, by version 2 of its metadata service; undefined where there is none. Goes past any proxy. */
+export async function instanceRegion(service: string, clock: Clock): Promise<string | undefined> {
+  if (!URL.canParse(service)) return undefined;
+  const { hostname, port, host } = new URL(service);
+  const transport = new HttpTransport({ clock, timeouts: { connect: ASK_MS / 2, firstByte: ASK_MS, stall: ASK_MS } });
+  const signal = AbortSignal.timeout(ASK_MS);
+  const origin = originOf(false, hostname.replace(/^\[|\]$/g, ''), port === '' ? 80 : Number(port));
+  const ask = async (method: string, path: string, header: string): Promise<string | undefined> => {
+    const head = `${method} ${path} HTTP/1.1\r\nhost: ${host}\r\n${header}\r\n`;
+    const answer = await transport.request({ origin, method, head, signal });
+    return answer.head.status === 200 ? Buffer.from(answer.body).toString('latin1').trim() : undefined;
+  };
+  try {
+    const lifetime = 'x-aws-ec2-metadata-token-ttl-seconds: 60\r\ncontent-length: 0\r\n';
+    const token = await ask('PUT', '/latest/api/token', lifetime);
+    if (token === undefined || !/^[\x21-\x7e]+$/.test(token)) return undefined;
+    const region = await ask('GET', '/latest/meta-data/placement/region', `x-aws-ec2-metadata-token: ${token}\r\n`);
+    return region !== undefined && REGION_NAME.test(region) ? region : undefined;
+  } catch {
+    return undefined;
+  } finally {
+    transport.close();
+  }
+}
+
+export interface RegionSearch {
+  readonly bucket: string;
+  /** Asked in turn until the endpoint of one names the bucket's region. */
+  readonly guesses: readonly (() => Promise<string | undefined>)[];
+  readonly place: (region: string) => BucketEndpoint;
+  readonly transport: HttpTransport;
+  readonly telemetry: Telemetry;
+  readonly clock: Clock;
+}
+
+/** Never fails: in doubt it is the first guess, or `FALLBACK_REGION`. */
+export async function findRegion(search: RegionSearch): Promise<string> {
+  const { clock, place, bucket } = search;
+  let guess: string | undefined;
+  let found: ((region: string) => void) | undefined;
+  const settled = new Promise<string>(resolve => {
+    found = resolve;
+  });
+  const askGlobal = async (): Promise<void> => {
+    const region = await ask(search, originOf(true, GLOBAL_HOST, 443), GLOBAL_HOST, `/${encodePath(bucket)}`);
+    if (region !== undefined) found!(region);
+  };
+  let global: Promise<void> | undefined;
+  const cancel = clock.after(GLOBAL_AFTER_MS, () => {
+    global = askGlobal();
+  });
+  const byGuesses = async (): Promise<void> => {
+    const asked = new Set<string>();
+    for (const next of search.guesses) {
+      const region = await next();
+      if (region === undefined || asked.has(region)) continue;
+      asked.add(region);
+      guess ??= region;
+      const endpoint = place(region);
+      const named = await ask(search, endpoint.origin, endpoint.host, pathOf(endpoint, undefined));
+      if (named === undefined) continue;
+      found!(named);
+      return;
+    }
+    cancel();
+    global ??= askGlobal();
+    await global;
+    found!(guess ?? FALLBACK_REGION);
+  };
+  byGuesses().catch(() => found!(guess ?? FALLBACK_REGION));
+  const region = await settled;
+  cancel();
+  return region;
+}
+
+/** Asks without credentials; whoever answers for S3 names the bucket's region. Undefined if no answer does. */
+async function ask(search: RegionSearch, origin: Origin, host: string, path: string): Promise<string | undefined> {
+  const { transport, telemetry } = search;
   telemetry.count('s3.HeadBucket');
   try {
     const { head } = await transport.request({
-      origin: originOf(true, GLOBAL_HOST, 443),
+      origin,
       method: 'HEAD',
-      head: `HEAD /${encodePath(bucket)} HTTP/1.1\r\nhost: ${GLOBAL_HOST}\r\n\r\n`,
-      signal: AbortSignal.timeout(timeout),
+      head: `HEAD ${path} HTTP/1.1\r\nhost: ${host}\r\n\r\n`,
+      signal: AbortSignal.timeout(ASK_MS),
     });
     const region = head.headers.get('x-amz-bucket-region');
     return region !== undefined && REGION_NAME.test(region) ? region : undefined;
   } catch (error) {
-    telemetry.log.debug({ reason: printable(String(error)) }, 'the region could not be asked for');
+    telemetry.log.debug({ host, reason: printable(String(error)) }, 'the region could not be asked for');
     return undefined;
   }
 }

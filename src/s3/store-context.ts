@@ -28,6 +28,10 @@ export function wholeKey(requests: S3Requests, key: string): string {
 
 /** As `x-amz-copy-source` wants it: bucket and key, encoded. */
 export function sourcePath(requests: S3Requests, key: string): string {
+  const { bucket } = requests.options;
+  // An access point is named by its ARN ("Using access points", Amazon S3 User Guide).
+  if (bucket.startsWith('arn:'))
+    return encodePath(`${bucket.replace(/:accesspoint:/, ':accesspoint/')}/object/${wholeKey(requests, key)}`);
   return `/${encodePath(`${requests.options.bucket}/${wholeKey(requests, key)}`)}`;
 }
 
