@@ -1,8 +1,9 @@
 // Bundles src/cli into dist/: one entry, code split at dynamic imports, so that `--help` and the command that only starts
 // the daemon do not load the S3 SDK. Types are not checked here: that is `npm run check`.
-import { readFileSync, renameSync, rmSync } from 'node:fs';
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { licencesOf } from './licences.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const { version } = JSON.parse(readFileSync(`${root}package.json`, 'utf8'));
@@ -10,7 +11,7 @@ const { version } = JSON.parse(readFileSync(`${root}package.json`, 'utf8'));
 // Built aside and then put in place: a build that fails, or runs beside a test, leaves a whole dist/ behind.
 const aside = `${root}dist.${process.pid}`;
 try {
-  await build({
+  const { metafile } = await build({
     absWorkingDir: root,
     entryPoints: { main: 'src/cli/main.ts', demo: 'src/cli/demo.ts' },
     outdir: aside,
@@ -32,7 +33,10 @@ try {
       js: "import { createRequire as s3mountRequire } from 'node:module'; const require = s3mountRequire(import.meta.url);",
     },
     logLevel: 'warning',
+    metafile: true,
   });
+  const inputs = [...Object.keys(metafile.inputs), 'node_modules/koffi/'];
+  writeFileSync(`${aside}/LICENSES.txt`, licencesOf(inputs, root));
   const old = `${aside}.old`;
   try {
     renameSync(`${root}dist`, old);

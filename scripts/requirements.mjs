@@ -74,6 +74,15 @@ export const nodeVersions = {
   seconds: 20,
 };
 
+/** The Node that the packages carry: the long-term release; and what builds them. */
+export const packageRuntime = {
+  version: '22.23.3',
+  requirements: [
+    { format: 'deb', program: 'dpkg-deb', apt: 'dpkg', dnf: 'dpkg', megabytes: 2 },
+    { format: 'rpm', program: 'rpmbuild', apt: 'rpm', dnf: 'rpm-build', megabytes: 3 },
+  ],
+};
+
 export const npmPackages = { megabytes: 60, seconds: 30 };
 
 /**

@@ -87,6 +87,19 @@ export const COMMANDS: readonly Command[] = [
     },
   },
   {
+    name: 'completion',
+    usage: 'bash|zsh|fish',
+    summary: 'print completion for a shell: eval "$(s3mount completion bash)"',
+    text: 'Prints what completes commands and options in a shell. The packages of distributions install it.',
+    words: [1, 1],
+    async run({ positional }, { print }) {
+      const { completionScript, SHELLS } = await import('./completion.ts');
+      const shell = SHELLS.find(name => name === positional[0]);
+      if (!shell) throw usageError(`there is no completion for '${positional[0]}'; write ${SHELLS.join(', ')}.`);
+      print(completionScript(shell).trimEnd());
+    },
+  },
+  {
     name: 'options',
     usage: '',
     summary: 'list all options, with their variables',

@@ -126,7 +126,10 @@ export async function mountChild(options: ChildOptions = {}): Promise<MountedChi
     new Promise((resolve, reject) => {
       const id = next++;
       waiting.set(id, { resolve, reject });
-      child.send({ id, command });
+      // Between the end of its mount and its exit the child no longer listens: that is the caller's to know, not a crash.
+      child.send({ id, command }, error => {
+        if (error !== null) reject(error);
+      });
     });
   return {
     dir,
