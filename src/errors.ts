@@ -84,6 +84,8 @@ export interface StoreErrorDetails {
   /** S3's own code, such as `SlowDown`. */
   readonly s3Code?: string;
   readonly requestId?: string;
+  /** The action that S3 says is not allowed, such as `kms:Decrypt`, where it says so. */
+  readonly deniedAction?: string;
   readonly cause?: unknown;
 }
 
@@ -129,4 +131,12 @@ export function toFsError(error: unknown): FsError | undefined {
 /** True where `error` is a `StoreError` of one of `kinds`. */
 export function isStoreError(error: unknown, ...kinds: StoreErrorKind[]): error is StoreError {
   return error instanceof StoreError && (kinds.length === 0 || kinds.includes(error.kind));
+}
+
+/** What a log line should have of S3's part in a failure: for its people a request is known by its id. */
+export function storeErrorFields(error: unknown): Readonly<Record<string, unknown>> {
+  if (!(error instanceof StoreError)) return {};
+  const { operation, key, status, s3Code, requestId } = error.details;
+  const fields = { request: operation, key, status, s3Code, requestId };
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 }

@@ -19,6 +19,11 @@ export interface Telemetry {
   count(name: string, by?: number): void;
   /** Records one duration, in ms, under `name`, such as `op.read`. */
   time(name: string, ms: number): void;
+  /**
+   * Something failed of which no program is told, such as a save in the background. `path` relative to the mount point,
+   * `doing` one word for people, such as `save`. Absent where nobody keeps it.
+   */
+  failed?(path: string, doing: string, error: unknown): void;
 }
 
 const nothing = (): void => {};

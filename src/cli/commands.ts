@@ -58,15 +58,52 @@ export const COMMANDS: readonly Command[] = [
     aliases: ['unmount'],
     usage: '[-l] MOUNTPOINT',
     summary: 'save what is unsaved, then unmount',
-    text: 'Saves what is unsaved and unmounts. Refuses while something uses the mount, and names it; with -l it is detached all the same. SIGINT and SIGTERM do the same to the daemon.',
+    text: 'Saves what is unsaved and unmounts. Refuses while something uses the mount, and names it; with -l it is detached all the same. Meanwhile it shows how much is left to save. SIGINT and SIGTERM do the same to the daemon.',
     flags: { lazy: { letter: 'l', help: 'detach it even while something uses it' } },
     words: [1, 1],
-    async run({ positional, flags }, { say }) {
+    async run({ positional, flags }) {
       const [{ umountCommand }, { systemClock }] = await Promise.all([
         import('./umount.ts'),
         import('../concurrency.ts'),
       ]);
-      await umountCommand(positional[0]!, flags['lazy'] === true, systemClock, say);
+      await umountCommand(positional[0]!, flags['lazy'] === true, systemClock);
+    },
+  },
+  {
+    name: 'status',
+    usage: '[-w] [MOUNT]',
+    summary: 'what is mounted, unsaved, asked, paid',
+    text: 'Tells of a mount, or of all of yours (for root: of all): since when, what is unsaved and why, memory and cache, requests to S3 by kind with an estimate of their cost, what this store can do, where state lies, which processes use it, what failed last. MOUNT may be any path in it.',
+    flags: {
+      watch: { letter: 'w', help: 'again every 2 s, with rates' },
+      json: { help: 'for programs: docs/OPERATIONS.md has the fields' },
+    },
+    words: [0, 1],
+    async run({ positional, flags }, output) {
+      const { statusCommand } = await import('./status.ts');
+      await statusCommand(positional[0], { json: flags['json'] === true, watch: flags['watch'] === true }, output);
+    },
+  },
+  {
+    name: 'why',
+    usage: 'PATH',
+    summary: 'why something failed, in plain words',
+    text: 'Explains the last failures of a path: the operation, what S3 answered with its request id, and the cause: the IAM action that is missing, the KMS key, the archive. Where nothing failed, it says who may read and write the path.',
+    words: [1, 1],
+    async run({ positional }, output) {
+      const { whyCommand } = await import('./why.ts');
+      await whyCommand(positional[0]!, output);
+    },
+  },
+  {
+    name: 'flush',
+    usage: '[PATH]',
+    summary: 'save what is unsaved now, and wait',
+    text: 'Saves what is unsaved of a file, below a directory, in a mount, or (without PATH) in all of your mounts, waits until S3 has it, and ends with 20 if some of it could not be saved. Saves that failed for good are tried again.',
+    words: [0, 1],
+    async run({ positional }, output) {
+      const { flushCommand } = await import('./flush.ts');
+      await flushCommand(positional[0], output);
     },
   },
   {

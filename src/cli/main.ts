@@ -8,11 +8,7 @@ import { flagName, OPTION_NAMES, OPTION_OF_WORD, type OptionName, specOf } from 
 import { type OptionWord, splitOptionWords } from './option-words.ts';
 import { type MountArguments, readConfig, unknownOption } from './options.ts';
 import { terminalListener } from './ready-pipe.ts';
-
-declare const S3MOUNT_VERSION: string;
-
-/** Set by the bundler from package.json. */
-export const VERSION: string = typeof S3MOUNT_VERSION === 'string' ? S3MOUNT_VERSION : 'development';
+import { VERSION } from './version.ts';
 
 export type CommandLine =
   | { readonly kind: 'text'; readonly text: string }

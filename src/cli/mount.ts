@@ -9,15 +9,18 @@ import { UnsavedMemory } from '../cache/unsaved-memory.ts';
 import { systemClock } from '../concurrency.ts';
 import { type FileSystemParts, S3FileSystem } from '../fs/filesystem.ts';
 import { DevFuseBinding } from '../fuse/dev-fuse-binding.ts';
-import { observed } from '../fuse/observed.ts';
+import { type FailedOperation, observed } from '../fuse/observed.ts';
 import type { Mounted } from '../fuse/ops.ts';
-import { Counters } from '../telemetry.ts';
+import { controlAnswers } from './control-answers.ts';
+import type { ControlAnswers } from './control-server.ts';
+import { doingOf, subjectOf } from './failed-operations.ts';
 import { explainFailure } from './failures.ts';
 import { fileSystemOptions, kernelMountOptions, uploadSizes } from './filesystem-options.ts';
 import type { Drainable } from './lifecycle.ts';
 import { type DaemonLog, logLevel } from './log.ts';
 import { defaultMemory } from './memory.ts';
 import { prepareMountPoint } from './mount-point.ts';
+import { MountTelemetry } from './mount-telemetry.ts';
 import { openStore } from './open-store.ts';
 import type { Config } from './options.ts';
 import { ensureStateDirectory, stateDirectoryOf } from './state-directory.ts';
@@ -35,6 +38,8 @@ export interface MountSurroundings {
 export interface MountedBucket {
   readonly mounted: Mounted;
   readonly filesystem: Drainable;
+  /** For the control socket. */
+  readonly answers: ControlAnswers;
   /** Without symbolic links, as the kernel shows it. */
   readonly mountPoint: string;
 }
@@ -52,7 +57,7 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
   const { log, onBug, mounting } = surroundings;
   const { values } = config;
   const mountPoint = await prepareMountPoint(config.mountPoint, { nonempty: values.nonempty ?? false });
-  const telemetry = new Counters(log);
+  const telemetry = new MountTelemetry(log);
   const store = await openStore(config, telemetry);
   const budget = new Budget(values.memory ?? defaultMemory());
   const pool = new BlockPool();
@@ -78,14 +83,39 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
   mounting();
   const trace = logLevel(values) === 'debug';
   const mounted = await binding.mount(
-    observed(filesystem, telemetry, { trace }),
+    observed(filesystem, telemetry, {
+      trace,
+      asked: thread => telemetry.callers.asked(thread),
+      failed: operation => rememberFailure(operation, filesystem, telemetry),
+    }),
     kernelMountOptions(config, mountPoint),
   );
   parts.notifier = mounted.notifier;
   filesystem.started();
   store.warm().catch((error: unknown) => log.warn({ err: error }, 'a part of the program could not be loaded'));
   log.info({ bucket: config.bucket, prefix: config.prefix, mountPoint, memory: budget.total }, 'mounted');
-  return { mounted, mountPoint, filesystem };
+  const answers = controlAnswers({
+    filesystem,
+    telemetry,
+    store,
+    blocks: parts.blocks,
+    budget,
+    spool: parts.spool,
+    mountPoint,
+    readOnly: values.ro ?? false,
+    stateDirectory: stateDirectoryOf(config),
+    logFile: values.logfile,
+    since: Date.now(),
+    now: Date.now,
+  });
+  return { mounted, mountPoint, filesystem, answers };
+}
+
+/** Under the path of what the operation was about. */
+function rememberFailure(operation: FailedOperation, filesystem: S3FileSystem, telemetry: MountTelemetry): void {
+  const { nodeid, name } = subjectOf(operation);
+  const path = filesystem.pathOf(nodeid, name);
+  if (path !== undefined) telemetry.failed(path, doingOf(operation.name), operation.error);
 }
 
 /** Content types by suffix, as every program of the machine sees them. */

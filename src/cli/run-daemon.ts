@@ -1,5 +1,7 @@
 /** The daemon's process: signals, log, mount, life, end. */
 import { closeSync, openSync, writeSync } from 'node:fs';
+import type { Log } from '../telemetry.ts';
+import { type ControlAnswers, ControlServer } from './control-server.ts';
 import { EXIT, errorLine, exitCodeOf } from './exit-codes.ts';
 import { findHolders } from './holders.ts';
 import { Lifecycle } from './lifecycle.ts';
@@ -34,7 +36,7 @@ export async function runDaemon(config: Config, listener: StartListener, backgro
     process.on('SIGUSR2', () => log.info({ level: log.cycleLevel() }, 'log level'));
     const bugEnd = new BugEnd(log, config.mountPoint, exit);
     let stopped: string | undefined;
-    const { mounted, filesystem, mountPoint } = await mountBucket(config, {
+    const { mounted, filesystem, mountPoint, answers } = await mountBucket(config, {
       log,
       note: listener.note,
       onBug: error => bugEnd.begin(error),
@@ -46,6 +48,7 @@ export async function runDaemon(config: Config, listener: StartListener, backgro
       },
     });
     const runFile = announce(mountPoint, log);
+    const control = runFile && (await openControl(runFile.socket, answers, log));
     const lifecycle = new Lifecycle({
       mounted,
       filesystem,
@@ -73,6 +76,7 @@ export async function runDaemon(config: Config, listener: StartListener, backgro
       say(message);
       service.status(message);
     }
+    control?.close();
     if (message === undefined) runFile?.remove();
     else runFile?.ended(mountPoint, exitCode, message);
     exit(exitCode);
@@ -90,6 +94,16 @@ function announce(mountPoint: string, log: { warn(fields: object, message: strin
     return RunFile.announce(defaultStateDirectory(), mountPoint);
   } catch (error) {
     log.warn({ err: error }, 's3mount umount will not be able to find this daemon');
+    return undefined;
+  }
+}
+
+/** Without it `status`, `why` and `flush` have nobody to ask; the mount works all the same. */
+async function openControl(path: string, answers: ControlAnswers, log: Log): Promise<ControlServer | undefined> {
+  try {
+    return await ControlServer.listen(path, answers, log);
+  } catch (error) {
+    log.warn({ err: error }, 's3mount status will not be able to ask this daemon');
     return undefined;
   }
 }

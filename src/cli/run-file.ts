@@ -1,6 +1,10 @@
-/** A small file per mount that tells `s3mount umount` whom to ask: which process serves it, and how it ended. */
+/**
+ * A small file per mount that tells the other commands whom to ask: which process serves it, where its control socket is,
+ * and how it ended. Root reads those of all users, who may have written anything there: what a file says of a process
+ * counts only if that process is its owner's.
+ */
 import { createHash } from 'node:crypto';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ensureStateDirectory } from './state-directory.ts';
 
@@ -15,10 +19,27 @@ export interface RunRecord {
 
 export class RunFile {
   readonly #path: string;
+  /** The control socket of this mount. */
+  readonly socket: string;
 
   constructor(stateDirectory: string, mountPoint: string) {
     const name = createHash('sha256').update(mountPoint).digest('hex').slice(0, 16);
     this.#path = join(stateDirectory, 'run', `${name}.json`);
+    this.socket = join(stateDirectory, 'run', `${name}.sock`);
+  }
+
+  /** The files of all mounts that keep theirs below `stateDirectory`. */
+  static allIn(stateDirectory: string): RunFile[] {
+    let names: string[];
+    try {
+      names = readdirSync(join(stateDirectory, 'run')).filter(name => name.endsWith('.json'));
+    } catch {
+      return [];
+    }
+    return names.flatMap(name => {
+      const mountPoint = parsed(join(stateDirectory, 'run', name))?.mountPoint;
+      return mountPoint === undefined ? [] : new RunFile(stateDirectory, mountPoint);
+    });
   }
 
   /** Writes who serves `mountPoint`: this process. */
@@ -31,13 +52,11 @@ export class RunFile {
 
   /** Undefined where no mount was announced, or by a process that is no more and left no word. */
   read(): RunRecord | undefined {
-    let record: RunRecord;
-    try {
-      record = JSON.parse(readFileSync(this.#path, 'utf8')) as RunRecord;
-    } catch {
-      return undefined;
-    }
-    return record.ended || isRunning(record) ? record : undefined;
+    const record = parsed(this.#path);
+    if (record === undefined) return undefined;
+    return record.ended || (isRunning(record) && ownerOf(`/proc/${record.pid}`) === ownerOf(this.#path))
+      ? record
+      : undefined;
   }
 
   /** The end was good: nothing is left to say. */
@@ -52,6 +71,25 @@ export class RunFile {
 
   #write(record: RunRecord): void {
     writeFileSync(this.#path, JSON.stringify(record), { mode: 0o600 });
+  }
+}
+
+function parsed(path: string): RunRecord | undefined {
+  try {
+    const record = JSON.parse(readFileSync(path, 'utf8')) as Partial<RunRecord> | null;
+    const { pid, startTime, mountPoint } = record ?? {};
+    if (!Number.isInteger(pid) || typeof startTime !== 'string' || typeof mountPoint !== 'string') return undefined;
+    return record as RunRecord;
+  } catch {
+    return undefined;
+  }
+}
+
+function ownerOf(path: string): number | undefined {
+  try {
+    return statSync(path).uid;
+  } catch {
+    return undefined;
   }
 }
 

@@ -1,24 +1,29 @@
 /** `s3mount umount`: asks the daemon to save and leave, waits until it has, and tells how that went. */
-import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Clock } from '../concurrency.ts';
 import { detach, mountPointPath } from '../fuse/mount-state.ts';
 import { findMount } from '../fuse/mount-table.ts';
+import type { UnsavedAnswer } from './control-answers.ts';
+import { askDaemon, NoAnswer } from './control-client.ts';
 import { CliError, EXIT, type ExitCode } from './exit-codes.ts';
+import { leftText } from './flush.ts';
 import { findHolders, holdersText } from './holders.ts';
-import { isRunning, RunFile, type RunRecord } from './run-file.ts';
-import { defaultStateDirectory } from './state-directory.ts';
+import { ProgressLine } from './progress.ts';
+import { isRunning, type RunFile, type RunRecord } from './run-file.ts';
+import { findRunFile } from './run-places.ts';
 
 /** ms between two looks at whether the daemon has gone. */
 const LOOK_EVERY = 50;
-/** ms after which somebody who waits is told why. */
-const TELL_AFTER = 2_000;
+/** ms between two questions to the daemon how much is left. */
+const ASK_EVERY = 500;
+/** ms for its answer, while it saves. */
+const SILENCE = 5_000;
 
 export async function umountCommand(
   path: string,
   lazy: boolean,
   clock: Clock,
-  say: (line: string) => void,
+  line: ProgressLine = new ProgressLine(),
 ): Promise<void> {
   const mountPoint = await mountPointPath(resolve(path)).catch(() => resolve(path));
   const mounted = await findMount(mountPoint);
@@ -43,7 +48,8 @@ export async function umountCommand(
     }
   }
   askToLeave(record, path);
-  await untilGone(record, clock, () => say(`s3mount: saving what is unsaved in ${path} ...`));
+  await untilGone(record, clock, () => showLeft(file, path, line));
+  line.end();
   const end = file.read()?.ended;
   file.remove();
   if (end) throw new CliError(end.exitCode as ExitCode, end.message);
@@ -58,25 +64,26 @@ function askToLeave(record: RunRecord, path: string): void {
   }
 }
 
-async function untilGone(record: RunRecord, clock: Clock, tell: () => void): Promise<void> {
-  const start = clock.monotonic();
-  let told = false;
+async function untilGone(record: RunRecord, clock: Clock, tell: () => Promise<void>): Promise<void> {
+  let askedAt = clock.monotonic();
+  let telling: Promise<void> | undefined;
   while (isRunning(record)) {
     await new Promise<void>(done => void setTimeout(done, LOOK_EVERY));
-    if (told || clock.monotonic() - start < TELL_AFTER) continue;
-    told = true;
-    tell();
+    if (telling !== undefined || clock.monotonic() - askedAt < ASK_EVERY) continue;
+    askedAt = clock.monotonic();
+    telling = tell().finally(() => {
+      telling = undefined;
+    });
   }
 }
 
-/** The daemon of a user's mount keeps its file in that user's home: root looks into all of them. */
-function findRunFile(mountPoint: string): RunFile | undefined {
-  const places = [defaultStateDirectory()];
-  if (process.getuid!() === 0) {
-    for (const line of readFileSync('/etc/passwd', 'utf8').split('\n')) {
-      const [, , uid, , , home] = line.split(':');
-      if (home && Number(uid) > 0) places.push(defaultStateDirectory(Number(uid), home));
-    }
+/** How much the daemon still has to save; nothing where it no longer answers, for then it is about to end. */
+async function showLeft(file: RunFile, path: string, line: ProgressLine): Promise<void> {
+  try {
+    const left = (await askDaemon(file.socket, { do: 'unsaved' }, { silence: SILENCE })) as UnsavedAnswer;
+    if (left.files > 0) line.show(leftText(path, left));
+  } catch (error) {
+    if (!(error instanceof NoAnswer || error instanceof CliError)) throw error;
+    line.show(`waiting for the daemon of ${path} to end`);
   }
-  return places.map(place => new RunFile(place, mountPoint)).find(file => file.read() !== undefined);
 }

@@ -25,6 +25,14 @@ import { attributesOf } from './attributes.ts';
 import { type ContentTypes, parseMimeTypes } from './content-types.ts';
 import { DirectoryReader, entryOf } from './directory.ts';
 import type { Environment } from './environment.ts';
+import {
+  type FileSystemStatus,
+  type FlushOutcome,
+  type FlushProgress,
+  pathOf,
+  saveBelow,
+  statusOf,
+} from './filesystem-status.ts';
 import { HandleTable } from './handles.ts';
 import { DirectoryInode, FileInode, type Inode, SpecialInode } from './inode.ts';
 import { byteLength, HIDDEN_PREFIX, isShowable, NAME_MAX } from './keys.ts';
@@ -510,6 +518,21 @@ export class S3FileSystem implements FileSystemOps {
     const contents = this.#unsavedContents();
     const bytes = contents.reduce((sum, { content }) => sum + content.unsavedBytes, 0);
     return { bytes, names: contents.map(({ label }) => label) };
+  }
+
+  /** What `status` shows of it. */
+  status(): FileSystemStatus {
+    return statusOf(this.namespace, this.#handles.counts);
+  }
+
+  /** Saves what is unsaved of `path`, or below it; see `saveBelow`. */
+  flushBelow(path: string, progress: FlushProgress, signal: AbortSignal): Promise<FlushOutcome> {
+    return saveBelow(this.namespace, this.#saver, path, progress, signal);
+  }
+
+  /** Where an inode is, relative to the mount point, for messages; undefined for one that is not known. */
+  pathOf(nodeid: number, name?: Name): string | undefined {
+    return pathOf(this.namespace, nodeid, name);
   }
 
   #unsavedContents(): Unsaved[] {

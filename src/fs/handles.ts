@@ -22,6 +22,11 @@ export class HandleTable {
   readonly #directories = new Map<number, DirectoryReader>();
   #next = 1;
 
+  /** How many are open. */
+  get counts(): { readonly files: number; readonly directories: number } {
+    return { files: this.#files.size, directories: this.#directories.size };
+  }
+
   openFile(inode: FileInode, flags: number, thread: number): FileHandle {
     const isWritable = (flags & O_ACCMODE) !== O_RDONLY;
     // Only a writer's flushes ask who opened.

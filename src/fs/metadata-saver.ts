@@ -8,7 +8,7 @@
  */
 import { copyObject } from '../cache/object-copy.ts';
 import { Semaphore } from '../concurrency.ts';
-import { isStoreError } from '../errors.ts';
+import { isStoreError, storeErrorFields } from '../errors.ts';
 import type { ObjectDescription } from '../s3/store.ts';
 import type { Descriptions } from './descriptions.ts';
 import type { Environment } from './environment.ts';
@@ -143,7 +143,8 @@ export class MetadataSaver {
       inode.exact = false;
       inode.description = undefined;
       this.#namespace.index.delete(version.key);
-      telemetry.log.error({ key: version.key }, `mode, owner or times not saved: ${reason}`);
+      telemetry.failed?.(inode.label, 'save of mode, owner or times', error);
+      telemetry.log.error({ ...storeErrorFields(error), key: version.key }, `mode, owner or times not saved: ${reason}`);
       throw error;
     }
   }
@@ -177,7 +178,8 @@ export class MetadataSaver {
       directory.localOnly = false;
       directory.checkedAt = Number.NEGATIVE_INFINITY;
       directory.exact = false;
-      telemetry.log.error({ key }, `mode, owner or times of a directory not saved: ${reason}`);
+      telemetry.failed?.(directory.label, 'save of mode, owner or times', error);
+      telemetry.log.error({ ...storeErrorFields(error), key }, `mode, owner or times of a directory not saved: ${reason}`);
       throw error;
     }
   }

@@ -9,7 +9,7 @@
  */
 import type { SaveTarget } from '../cache/file-content.ts';
 import { forEachLimit } from '../concurrency.ts';
-import { FsError, isStoreError } from '../errors.ts';
+import { FsError, isStoreError, storeErrorFields } from '../errors.ts';
 import type { Timestamp } from '../fuse/ops.ts';
 import type { ObjectDescription, WriteCondition } from '../s3/store.ts';
 import { ConflictCopies } from './conflict-copies.ts';
@@ -232,8 +232,10 @@ export class Saver {
       isStoreError(error, 'forbidden', 'too-large', 'invalid', 'archived', 'not-implemented') ||
       // Somebody has aborted the upload that held the bytes.
       (isStoreError(error, 'no-such-upload') && file.content?.hasSentRanges === true);
-    this.#environment.telemetry.log.error(
-      { key: file.label, unsavedBytes: file.content?.unsavedBytes ?? 0 },
+    const { telemetry } = this.#environment;
+    telemetry.failed?.(file.label, 'save', error);
+    telemetry.log.error(
+      { key: file.label, unsavedBytes: file.content?.unsavedBytes ?? 0, ...storeErrorFields(error) },
       `not saved: ${file.saveError.message}${permanent ? '' : '; the bytes are kept and will be sent again'}`,
     );
     if (permanent || error instanceof FsError) return;

@@ -4,12 +4,12 @@
  * An answer that is given at once costs one count and nothing else: it takes microseconds, so its time is not worth
  * taking, and no promise is made for it. Answers that come later are timed.
  */
-import { type ErrnoCode, toFsError } from '../errors.ts';
+import { type ErrnoCode, type FsError, StoreError, storeErrorFields, toFsError } from '../errors.ts';
 import type { Telemetry } from '../telemetry.ts';
-import type { FileSystemOps } from './ops.ts';
+import type { FileSystemOps, RequestContext } from './ops.ts';
 
 /** Operations by name but for those that are not answered (`forget`, `destroy`). */
-type OperationName = Exclude<keyof FileSystemOps, 'forget' | 'destroy'>;
+export type OperationName = Exclude<keyof FileSystemOps, 'forget' | 'destroy'>;
 
 const OPERATION_NAMES: Readonly<Record<OperationName, true>> = {
   lookup: true,
@@ -59,23 +59,56 @@ const NOTEWORTHY: ReadonlySet<ErrnoCode> = new Set([
   'EILSEQ',
 ]);
 
+/** An operation that failed: its name, its arguments as they came, and what it fails with. */
+export interface FailedOperation {
+  readonly name: OperationName;
+  readonly args: readonly unknown[];
+  readonly error: FsError;
+}
+
 export interface ObservedOptions {
   /** Logs each operation at debug: for finding faults, not for every day. */
   readonly trace?: boolean;
+  /** Called for each operation with the thread that asks; on the path of every read. */
+  readonly asked?: (thread: number) => void;
+  /** Called for each operation that fails. */
+  readonly failed?: (operation: FailedOperation) => void;
+  /** ms, for `LOGGED_SELDOM`. */
+  readonly now?: () => number;
 }
+
+/**
+ * Refusals of S3 that a program may run into for one name after the other: the log has the first of a kind, and then one
+ * a minute. Without S3 behind them they are ordinary answers, such as that of a mode.
+ */
+const LOGGED_SELDOM: ReadonlySet<ErrnoCode> = new Set(['EACCES', 'EPERM', 'EOPNOTSUPP', 'EINVAL', 'EBUSY']);
+const SELDOM = 60_000;
 
 /** `ops` with every call counted (`op.NAME`), timed and logged; fails only with `FsError`, or with a bug as it is. */
 export function observed(ops: FileSystemOps, telemetry: Telemetry, options: ObservedOptions = {}): FileSystemOps {
   const { log } = telemetry;
-  const { trace = false } = options;
+  const { trace = false, asked, now = () => performance.now() } = options;
+  const saidAt = new Map<string, number>();
 
-  const failed = (name: OperationName, nodeid: unknown, error: unknown): unknown => {
+  const isSaid = (name: OperationName, { code, cause }: FsError): boolean => {
+    if (NOTEWORTHY.has(code)) return true;
+    if (!LOGGED_SELDOM.has(code) || !(cause instanceof StoreError)) return false;
+    const what = `${name} ${code} ${cause.details.s3Code ?? cause.kind}`;
+    const before = saidAt.get(what);
+    if (before !== undefined && now() - before < SELDOM) return false;
+    saidAt.set(what, now());
+    return true;
+  };
+
+  const failed = (name: OperationName, args: readonly unknown[], error: unknown): unknown => {
     const known = toFsError(error);
     // The session logs a bug with its stack.
     if (known === undefined) return error;
     telemetry.count(`op.${name}.${known.code}`);
-    if (NOTEWORTHY.has(known.code)) log.warn({ op: name, nodeid, code: known.code }, known.message);
-    else if (trace) log.debug({ op: name, nodeid, code: known.code }, known.message);
+    options.failed?.({ name, args, error: known });
+    const fields = { op: name, nodeid: args[0], code: known.code, ...storeErrorFields(known.cause) };
+    if (isSaid(name, known)) log.warn(fields, known.message);
+    else if (trace) log.debug(fields, known.message);
     return known;
   };
 
@@ -84,11 +117,12 @@ export function observed(ops: FileSystemOps, telemetry: Telemetry, options: Obse
     const inner = ops[name] as (...args: unknown[]) => unknown;
     return (...args: unknown[]) => {
       telemetry.count(count);
+      if (asked !== undefined) asked((args[args.length - 1] as RequestContext).pid);
       let result: unknown;
       try {
         result = inner.apply(ops, args);
       } catch (error) {
-        throw failed(name, args[0], error);
+        throw failed(name, args, error);
       }
       if (!(result instanceof Promise)) {
         if (trace) log.debug({ op: name, nodeid: args[0] }, 'done');
@@ -104,7 +138,7 @@ export function observed(ops: FileSystemOps, telemetry: Telemetry, options: Obse
         },
         error => {
           telemetry.time(count, performance.now() - start);
-          throw failed(name, args[0], error);
+          throw failed(name, args, error);
         },
       );
     };

@@ -138,7 +138,7 @@ function kindOfStatus(status: number): StoreErrorKind {
 }
 
 /** Which right an operation needs (Service Authorization Reference, "Actions defined by Amazon S3"). */
-const RIGHT_OF: Readonly<Record<string, string>> = {
+export const RIGHT_OF: Readonly<Record<string, string>> = {
   ListObjectsV2: 's3:ListBucket',
   HeadObject: 's3:GetObject (and s3:ListBucket, to be told of missing keys)',
   GetObject: 's3:GetObject',
@@ -247,12 +247,15 @@ export function failureOfAnswer(subject: Subject, answer: Answer, sent: Sent): F
   const said = readErrorBody(body);
   const requestId = said?.requestId ?? headers.get('x-amz-request-id');
   const code = said?.code === undefined ? undefined : printable(said.code, 64);
+  // "User: arn:… is not authorized to perform: s3:PutObject on resource: … because …"
+  const denied = /not authorized to perform: ([a-z0-9-]{1,32}:[A-Za-z*]{1,64})/.exec(said?.message ?? '')?.[1];
   const details = {
     operation: subject.operation,
     status,
     ...(subject.key === undefined ? {} : { key: subject.key }),
     ...(code === undefined ? {} : { s3Code: code }),
     ...(requestId === undefined ? {} : { requestId: printable(requestId, 64) }),
+    ...(denied === undefined ? {} : { deniedAction: denied }),
   };
   if (!said && isWebPage(headers, body)) {
     return new Failure(

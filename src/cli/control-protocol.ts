@@ -1,0 +1,65 @@
+/**
+ * What is said over a mount's control socket: one request, a line of JSON, and lines of JSON in answer; the last one is a
+ * result or an error. Pure. Whoever can connect is the mount's owner or root; what they send is checked all the same.
+ */
+import type { ExitCode } from './exit-codes.ts';
+
+/** Paths are relative to the mount point, without a slash in front; empty for the mount itself. */
+export type ControlRequest =
+  | { readonly do: 'status' }
+  | { readonly do: 'unsaved' }
+  | { readonly do: 'why'; readonly path: string }
+  | { readonly do: 'flush'; readonly path: string };
+
+export type ControlReply =
+  | { readonly progress: unknown }
+  | { readonly result: unknown }
+  | { readonly error: { readonly message: string; readonly exitCode: ExitCode } };
+
+/** Bytes of a request, its newline included: a path has at most 4 KiB, and JSON may write each byte as six. */
+export const MAX_REQUEST = 32 * 1024;
+/** PATH_MAX of limits.h. */
+const MAX_PATH = 4096;
+
+/** What was sent is no request; the message is one sentence. */
+export class BadRequest extends Error {
+  override readonly name = 'BadRequest';
+}
+
+/** Throws `BadRequest`. */
+export function parseRequest(line: string): ControlRequest {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch {
+    throw new BadRequest('not a line of JSON.');
+  }
+  if (typeof value !== 'object' || value === null) throw new BadRequest('not an object.');
+  const given = value as Readonly<Record<string, unknown>>;
+  switch (given['do']) {
+    case 'status':
+    case 'unsaved':
+      return { do: given['do'] };
+    case 'why':
+    case 'flush':
+      return { do: given['do'], path: pathIn(given) };
+    default:
+      throw new BadRequest('this version does not know what is asked for.');
+  }
+}
+
+function pathIn({ path }: Readonly<Record<string, unknown>>): string {
+  if (typeof path !== 'string' || path.length > MAX_PATH || path.includes('\0'))
+    throw new BadRequest('path is no path.');
+  const parts = path.split('/').filter(part => part !== '' && part !== '.');
+  if (parts.includes('..')) throw new BadRequest('path leads out of the mount.');
+  return parts.join('/');
+}
+
+/** Throws a `SyntaxError` for what no daemon says. */
+export function parseReply(line: string): ControlReply {
+  const value = JSON.parse(line) as unknown;
+  if (typeof value !== 'object' || value === null) throw new SyntaxError('not an object');
+  if (!('progress' in value) && !('result' in value) && !('error' in value)) throw new SyntaxError('not an answer');
+  return value as ControlReply;
+}

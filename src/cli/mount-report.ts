@@ -1,0 +1,147 @@
+/** What `s3mount status` is told of a mount: one plain object, made when it is asked for. Its JSON is documented. */
+import type { BlockCache } from '../cache/block-cache.ts';
+import type { Budget } from '../cache/budget.ts';
+import type { Spool } from '../cache/spool.ts';
+import type { FileSystemStatus } from '../fs/filesystem-status.ts';
+import type { S3Store } from '../s3/s3-store.ts';
+import type { Caller } from './callers.ts';
+import type { Failed } from './failure-memory.ts';
+import type { MountTelemetry } from './mount-telemetry.ts';
+import { costOf, costPerDay, PRICES_OF } from './prices.ts';
+import { VERSION } from './version.ts';
+
+/** Bytes, seconds, and ISO 8601 times unless a name says otherwise. */
+export interface MountReport extends FileSystemStatus {
+  readonly version: string;
+  readonly pid: number;
+  readonly uid: number;
+  readonly bucket: string;
+  readonly prefix: string;
+  readonly endpoint: string;
+  readonly region: string;
+  readonly mountPoint: string;
+  readonly readOnly: boolean;
+  readonly since: string;
+  readonly seconds: number;
+  readonly memory: {
+    /** `memory=`: cached, in flight and unsaved bytes together. */
+    readonly limit: number;
+    readonly used: number;
+    readonly unsaved: number;
+    readonly unsavedLimit: number;
+    /** Of the whole process. */
+    readonly resident: number;
+  };
+  readonly cache: {
+    readonly blocks: number;
+    readonly hits: number;
+    readonly joined: number;
+    readonly misses: number;
+  };
+  readonly places: {
+    readonly state: string;
+    /** Absent: stderr. */
+    readonly log?: string;
+    readonly spool: {
+      readonly directory?: string;
+      readonly used: number;
+      readonly limit?: number;
+      readonly keepsFree: number;
+    };
+  };
+  readonly requests: {
+    /** By S3's names. */
+    readonly byKind: Readonly<Record<string, number>>;
+    readonly bytesIn: number;
+    readonly bytesOut: number;
+    readonly retries: number;
+    /** Of the retries, those that S3 asked for. */
+    readonly throttled: number;
+  };
+  readonly cost: {
+    readonly dollars: number;
+    /** Absent in the first minute. */
+    readonly dollarsPerDay?: number;
+    readonly prices: string;
+  };
+  readonly operations: Readonly<Record<string, number>>;
+  /** What this store keeps of S3's conditions: true, false, or null where it was not needed yet. */
+  readonly features: Readonly<Record<string, boolean | null>>;
+  readonly processes: readonly Caller[];
+  readonly failures: { readonly count: number; readonly latest: readonly Failed[] };
+}
+
+export interface ReportParts {
+  readonly telemetry: MountTelemetry;
+  readonly store: Pick<S3Store, 'place' | 'features'>;
+  readonly blocks: Pick<BlockCache, 'stats'>;
+  readonly budget: Pick<Budget, 'total' | 'used'>;
+  readonly spool: Pick<Spool, 'directory' | 'used' | 'maxBytes' | 'minFreeBytes' | 'memory'>;
+  readonly status: () => FileSystemStatus;
+  readonly mountPoint: string;
+  readonly readOnly: boolean;
+  readonly stateDirectory: string;
+  readonly logFile: string | undefined;
+  /** ms since the epoch. */
+  readonly since: number;
+  readonly now: () => number;
+}
+
+const TOP_PROCESSES = 10;
+const LATEST_FAILURES = 5;
+
+export function mountReport(parts: ReportParts): MountReport {
+  const { telemetry, store, blocks, budget, spool } = parts;
+  const { place, features } = store;
+  const { aheadBytes, freshBytes, hotBytes, pinnedBytes, hits, joined, misses } = blocks.stats;
+  const seconds = Math.max(0, (parts.now() - parts.since) / 1000);
+  const byKind = requestsByKind(telemetry);
+  const dollars = costOf(byKind);
+  const perDay = costPerDay(dollars, seconds);
+  return {
+    version: VERSION,
+    pid: process.pid,
+    uid: process.getuid!(),
+    ...place,
+    mountPoint: parts.mountPoint,
+    readOnly: parts.readOnly,
+    since: new Date(parts.since).toISOString(),
+    seconds: Math.round(seconds),
+    ...parts.status(),
+    memory: {
+      limit: budget.total,
+      used: budget.used,
+      unsaved: spool.memory.held,
+      unsavedLimit: spool.memory.limit,
+      resident: process.memoryUsage.rss(),
+    },
+    cache: { blocks: aheadBytes + freshBytes + hotBytes + pinnedBytes, hits, joined, misses },
+    places: {
+      state: parts.stateDirectory,
+      ...(parts.logFile === undefined ? {} : { log: parts.logFile }),
+      spool: {
+        ...(spool.directory === undefined ? {} : { directory: spool.directory }),
+        used: spool.used,
+        ...(Number.isFinite(spool.maxBytes) ? { limit: spool.maxBytes } : {}),
+        keepsFree: spool.minFreeBytes,
+      },
+    },
+    requests: {
+      byKind,
+      bytesIn: telemetry.get('s3.bytes_in'),
+      bytesOut: telemetry.get('s3.bytes_out'),
+      retries: telemetry.get('s3.retries'),
+      throttled: telemetry.get('s3.throttled'),
+    },
+    cost: { dollars, ...(perDay === undefined ? {} : { dollarsPerDay: perDay }), prices: PRICES_OF },
+    operations: telemetry.byWord('op.'),
+    features: Object.fromEntries(Object.entries(features).map(([name, value]) => [name, value ?? null])),
+    processes: telemetry.callers.top(TOP_PROCESSES),
+    failures: { count: telemetry.failures.count, latest: telemetry.failures.latest(LATEST_FAILURES) },
+  };
+}
+
+/** S3's operations begin with a capital; what else is counted below `s3.` does not. */
+export function requestsByKind(telemetry: MountTelemetry): Record<string, number> {
+  return Object.fromEntries(Object.entries(telemetry.byWord('s3.')).filter(([word]) => /^[A-Z]/.test(word)));
+}

@@ -1,0 +1,154 @@
+/** A mount's report as a person reads it. Pure. Names in it come from the bucket and from other processes: see `shown`. */
+import { printable } from '../s3/error-kinds.ts';
+import type { MountReport } from './mount-report.ts';
+import { bytesText, countOf, countText, dollarsText, durationText, timeText } from './quantities.ts';
+
+/** Since an earlier report, for the live view. */
+export interface Rates {
+  readonly seconds: number;
+  readonly before: MountReport;
+}
+
+/** Unsaved files that are named. */
+const NAMED = 5;
+/** Failures that are named. */
+const FAILURES = 3;
+
+export function statusText(report: MountReport, installed: string, rates?: Rates): string {
+  const rows: [string, string][] = [
+    ['since', sinceText(report)],
+    ['unsaved', unsavedText(report)],
+    ...unsavedFiles(report),
+    ['memory', memoryText(report)],
+    ['cache', cacheText(report)],
+    ['open', openText(report)],
+    ['requests', requestsText(report)],
+    ...(rates ? ([['now', ratesText(report, rates)]] as [string, string][]) : []),
+    ['cost', costText(report)],
+    ['S3', featuresText(report)],
+    ['places', placesText(report)],
+    ['processes', processesText(report)],
+    ...failureRows(report),
+  ];
+  const lines = rows.map(([name, text]) => `  ${name.padEnd(10)} ${text}`);
+  const where = report.prefix === '' ? report.bucket : `${report.bucket}:/${report.prefix}`;
+  const title = `${shown(where)} on ${shown(report.mountPoint)}${report.readOnly ? ' (read only)' : ''}`;
+  return [title, ...olderText(report, installed), ...lines].join('\n');
+}
+
+/** Text from elsewhere, on one line and without control characters. */
+export function shown(text: string): string {
+  return printable(text, 300);
+}
+
+function olderText({ version, mountPoint }: MountReport, installed: string): string[] {
+  if (version === installed) return [];
+  return [
+    `  This mount still runs s3mount ${shown(version)}; ${installed} is installed. To change over: s3mount umount ${shown(mountPoint)}, then mount again.`,
+  ];
+}
+
+function sinceText({ since, seconds, version, pid, region, endpoint }: MountReport): string {
+  const when = timeText(Date.parse(since));
+  return `${when} (${durationText(seconds)}), s3mount ${shown(version)}, pid ${pid}, ${shown(region)}, ${shown(endpoint)}`;
+}
+
+function unsavedText({ unsaved }: MountReport): string {
+  const metadata = unsaved.metadata === 0 ? '' : `; mode, owner or times of ${countText(unsaved.metadata)}`;
+  if (unsaved.files === 0) return metadata === '' ? 'nothing' : metadata.slice(2);
+  return `${bytesText(unsaved.bytes)} in ${countOf(unsaved.files, 'file')}${metadata}`;
+}
+
+function unsavedFiles({ unsaved }: MountReport): [string, string][] {
+  return unsaved.largest.slice(0, NAMED).map(({ path, bytes, failedSaves, reason }) => {
+    const failed = failedSaves === 0 ? '' : `; not saved ${countOf(failedSaves, 'time')}: ${shown(reason ?? '')}`;
+    return ['', `${shown(path)}, ${bytesText(bytes)}${failed}`];
+  });
+}
+
+function memoryText({ memory }: MountReport): string {
+  const unsaved = `unsaved ${bytesText(memory.unsaved)} of ${bytesText(memory.unsavedLimit)}`;
+  return `${bytesText(memory.used)} of ${bytesText(memory.limit)} (${unsaved}); the process ${bytesText(memory.resident)}`;
+}
+
+function cacheText({ cache }: MountReport): string {
+  const all = cache.hits + cache.joined + cache.misses;
+  const share =
+    all === 0
+      ? ''
+      : `; ${Math.floor((100 * (cache.hits + cache.joined)) / all)}% of ${countText(all)} reads of blocks found theirs`;
+  return `${bytesText(cache.blocks)}${share}`;
+}
+
+function openText({ openFiles, openDirectories, inodes }: MountReport): string {
+  const directories = countOf(openDirectories, 'directory', 'directories');
+  return `${countOf(openFiles, 'file')}, ${directories}; ${countOf(inodes, 'inode')}`;
+}
+
+function requestsText({ requests }: MountReport): string {
+  const { byKind, bytesIn, bytesOut, retries, throttled } = requests;
+  const kinds = Object.entries(byKind).sort(([, a], [, b]) => b - a);
+  const all = kinds.reduce((sum, [, count]) => sum + count, 0);
+  const named = kinds.map(([name, count]) => `${shown(name)} ${countText(count)}`).join(', ');
+  const again = retries === 0 ? '' : `; ${countText(retries)} tried again`;
+  const slow = throttled === 0 ? '' : ` (${countText(throttled)} because S3 asked to slow down)`;
+  return `${countText(all)}${named === '' ? '' : `: ${named}`}; ${bytesText(bytesIn)} in, ${bytesText(bytesOut)} out${again}${slow}`;
+}
+
+function ratesText(report: MountReport, { seconds, before }: Rates): string {
+  const rate = (now: number, then: number): number => Math.max(0, (now - then) / seconds);
+  const sum = (counts: Readonly<Record<string, number>>): number => Object.values(counts).reduce((a, b) => a + b, 0);
+  const operations = rate(sum(report.operations), sum(before.operations));
+  const requests = rate(sum(report.requests.byKind), sum(before.requests.byKind));
+  const bytesIn = rate(report.requests.bytesIn, before.requests.bytesIn);
+  const bytesOut = rate(report.requests.bytesOut, before.requests.bytesOut);
+  return `${countText(operations)} operations/s, ${countText(requests)} requests/s, ${bytesText(bytesIn)}/s in, ${bytesText(bytesOut)}/s out`;
+}
+
+function costText({ cost }: MountReport): string {
+  const day = cost.dollarsPerDay === undefined ? '' : `, ${dollarsText(cost.dollarsPerDay)} a day if it goes on so`;
+  return `about ${dollarsText(cost.dollars)}${day} (requests only; ${shown(cost.prices)})`;
+}
+
+const FEATURES: Readonly<Record<string, string>> = {
+  conditionalPut: 'conditional PUT',
+  conditionalComplete: 'conditional completion of uploads',
+  orderedListing: 'ordered listings',
+};
+
+function featuresText({ features }: MountReport): string {
+  return Object.entries(features)
+    .map(
+      ([name, value]) =>
+        `${FEATURES[name] ?? shown(name)}: ${value === null ? 'not needed yet' : value ? 'yes' : 'no'}`,
+    )
+    .join(', ');
+}
+
+function placesText({ places }: MountReport): string {
+  const { spool } = places;
+  const limit =
+    spool.limit === undefined ? `keeps ${bytesText(spool.keepsFree)} free` : `at most ${bytesText(spool.limit)}`;
+  const spoolText = spool.directory === undefined ? 'no spool' : `spool ${bytesText(spool.used)} (${limit})`;
+  return `state ${shown(places.state)}, log ${shown(places.log ?? 'stderr')}, ${spoolText}`;
+}
+
+function processesText({ processes }: MountReport): string {
+  if (processes.length === 0) return 'none yet';
+  return processes
+    .map(({ command, pid, operations }) => `${shown(command)} (${pid}) ${countText(operations)}`)
+    .join(', ');
+}
+
+function failureRows({ failures, mountPoint }: MountReport): [string, string][] {
+  if (failures.count === 0) return [['failures', 'none']];
+  return [
+    ['failures', `${countText(failures.count)}; the last (s3mount why ${shown(mountPoint)}/PATH says more):`],
+    ...failures.latest
+      .slice(0, FAILURES)
+      .map(({ path, operation, code, last }): [string, string] => [
+        '',
+        `${timeText(last)} ${operation} of ${shown(path === '' ? '.' : path)}: ${code}`,
+      ]),
+  ];
+}

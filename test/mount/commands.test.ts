@@ -1,0 +1,152 @@
+/** status, why and flush on a real mount, and what umount shows while it saves. */
+import { readdirSync } from 'node:fs';
+import { chown, mkdir, open, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import t from 'tap';
+import type { MountReport } from '../../src/cli/mount-report.ts';
+import { RunFile } from '../../src/cli/run-file.ts';
+import { statusText } from '../../src/cli/status-text.ts';
+import { aPlace, BUCKET, eventually } from '../support/s3mount-command.ts';
+
+t.test('status: a mount, as text and as JSON, and all of them', async t => {
+  const place = await aPlace(t);
+  const { mountPoint, server } = place;
+  server.putObject(BUCKET, 'theirs.csv', Buffer.from('a,b\n'));
+  await place.mount();
+  await mkdir(join(mountPoint, 'd'));
+  await writeFile(join(mountPoint, 'd/ours'), 'x'.repeat(5000));
+  await readFile(join(mountPoint, 'theirs.csv'));
+  const file = await open(join(mountPoint, 'd/open'), 'w');
+  await file.write('unsaved!');
+  const { code, stdout } = await place.run(['status', '--json', join(mountPoint, 'd')]);
+  t.equal(code, 0);
+  const report = JSON.parse(stdout) as MountReport;
+  t.match(report, {
+    bucket: BUCKET,
+    mountPoint,
+    pid: await place.daemonPid(),
+    region: 'us-east-1',
+    unsaved: { bytes: 8, files: 1, largest: [{ path: 'd/open', bytes: 8, failedSaves: 0 }] },
+    openFiles: 1,
+    places: { state: join(place.directory, 'state') },
+    failures: { count: 0 },
+  });
+  t.ok(report.requests.byKind['PutObject']! >= 2, 'the directory and the file');
+  t.ok(report.requests.bytesOut >= 5000);
+  t.ok(report.cost.dollars > 0);
+  t.ok(report.operations['write']! >= 2);
+  t.ok(
+    report.processes.some(({ pid }) => pid === process.pid),
+    'this process is among those that use it',
+  );
+  const text = await place.run(['status']);
+  // Its exit code is that of all mounts of the machine, others' too.
+  t.match(text.stdout, new RegExp(`^${BUCKET} on ${mountPoint}\n`, 'm'));
+  t.match(text.stdout, /unsaved +8 bytes in 1 file\n +d\/open, 8 bytes/);
+  t.match(text.stdout, /cost +about \$0\.0000\d+ \(requests only; S3 Standard, us-east-1\)/);
+  await file.close();
+  t.match(await place.run(['status', place.directory]), { code: 14, stderr: /is not in a mount of s3mount/ });
+  t.match(await place.run(['umount', mountPoint]), { code: 0, stderr: '' });
+  t.match(await place.run(['status', mountPoint]), { code: 14 });
+});
+
+t.test('status of a daemon that does not answer; of an older version; and no trust in what users write', async t => {
+  const place = await aPlace(t);
+  const state = join(place.directory, '.local/state/s3mount');
+  const env = { HOME: place.directory };
+  await place.mount();
+  const runFile =
+    process.getuid!() === 0 ? new RunFile('/var/lib/s3mount', place.mountPoint) : new RunFile(state, place.mountPoint);
+  const mine = runFile.read();
+  t.equal(mine?.pid, await place.daemonPid());
+  const { stdout } = await place.run(['status', '--json', place.mountPoint], { env });
+  const report = JSON.parse(stdout) as MountReport;
+  process.kill(mine!.pid, 'SIGSTOP');
+  try {
+    t.match(await place.run(['status', place.mountPoint], { env }), { code: 32, stderr: /does not answer/ });
+  } finally {
+    process.kill(mine!.pid, 'SIGCONT');
+  }
+  t.match(await place.run(['umount', place.mountPoint], { env }), { code: 0 });
+
+  const shown = statusText({ ...report, version: '0.0.9', bucket: 'b\u001b[2J' }, '0.1.0');
+  t.match(shown, /still runs s3mount 0\.0\.9; 0\.1\.0 is installed\. To change over: s3mount umount/);
+  t.notOk(shown.includes('\u001b'), 'nothing in an answer reaches the terminal as it is');
+
+  if (process.getuid!() !== 0) return;
+  // A file that names somebody else's process is not believed: root would signal whatever it says.
+  const forged = new RunFile(state, place.mountPoint);
+  await mkdir(join(state, 'run'), { recursive: true });
+  const own = {
+    pid: process.pid,
+    startTime: startTimeOf(await readFile(`/proc/${process.pid}/stat`, 'latin1')),
+    mountPoint: place.mountPoint,
+  };
+  const path = forged.socket.replace(/sock$/, 'json');
+  await writeFile(path, JSON.stringify(own));
+  t.equal(forged.read()?.pid, process.pid, 'believed of its owner');
+  await chown(path, 65534, 65534);
+  t.equal(forged.read(), undefined, 'not of another');
+});
+
+function startTimeOf(stat: string): string {
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]!;
+}
+
+t.test('why: what S3 refused, with the request id and the action that is missing', async t => {
+  const place = await aPlace(t);
+  const { mountPoint, server } = place;
+  server.putObject(BUCKET, 'dir/a', Buffer.from('1'));
+  await place.mount('stat_cache_expire=0');
+  const path = join(mountPoint, 'dir/a');
+  const fine = await place.run(['why', path]);
+  t.match(fine, { code: 0, stdout: /nothing .* has failed since/ });
+  t.match(fine.stdout, /Its mode is 0640, its owner \d+:\d+; you \(\d+\) may read it and may write it/);
+  t.match((await place.run(['why', join(mountPoint, 'none')])).stdout, /There is no such file/);
+  server.faults.add({ kind: 'status', status: 403, code: 'AccessDenied', operation: 'PutObject', key: 'dir/a' });
+  await t.rejects(writeFile(path, 'changed'), { code: 'EACCES' });
+  const why = await place.run(['why', path]);
+  t.match(why.stdout, /close failed with EACCES \(Permission denied\) at /);
+  t.match(why.stdout, /S3's answer to PutObject: 403 AccessDenied, request id [A-Za-z0-9]+/);
+  t.match(why.stdout, `lack s3:PutObject on arn:aws:s3:::${BUCKET}/dir/a`);
+  const log = await readFile(
+    join(place.directory, 'state/log', readdirSync(join(place.directory, 'state/log'))[0]!),
+    'utf8',
+  );
+  const refused = log.split('\n').find(line => line.includes('"op":"flush"'));
+  t.match(JSON.parse(refused!), { requestId: /./, s3Code: 'AccessDenied', status: 403, key: 'dir/a', code: 'EACCES' });
+
+  const stuck = await place.run(['flush', mountPoint]);
+  t.match(stuck, { code: 20, stderr: /not saved: .*dir\/a \(.*AccessDenied/ });
+  const { stdout } = await place.run(['status', mountPoint]);
+  t.match(stdout, /dir\/a, 7 bytes; not saved \d+ times?: PutObject of "dir\/a" failed/);
+  t.match(stdout, /failures +\d+; the last/);
+  server.faults.clear();
+  t.match(await place.run(['flush', path]), { code: 0, stdout: /1 file saved/ });
+  t.equal(server.getObject(BUCKET, 'dir/a')?.bytes().toString(), 'changed');
+  t.match(await place.run(['flush', mountPoint]), { code: 0, stdout: /nothing was unsaved/ });
+  t.match(await place.run(['umount', mountPoint]), { code: 0 });
+});
+
+t.test('flush saves what a program keeps open; umount shows what is left', async t => {
+  const place = await aPlace(t);
+  const { mountPoint, server } = place;
+  await place.mount();
+  const file = await open(join(mountPoint, 'log'), 'w');
+  await file.write('one');
+  t.match(await place.run(['flush', join(mountPoint, 'log')]), { code: 0, stdout: /1 file saved/ });
+  t.equal(server.getObject(BUCKET, 'log')?.bytes().toString(), 'one');
+  await file.close();
+  server.faults.add({ kind: 'slow', ms: 4000, operation: 'PutObject' });
+  const writing = writeFile(join(mountPoint, 'slow'), 'x'.repeat(100_000));
+  await eventually(
+    t,
+    async () => JSON.parse((await place.run(['status', '--json', mountPoint])).stdout).unsaved.files === 1,
+    'it is being saved',
+  );
+  const { code, stderr } = await place.run(['umount', '-l', mountPoint]);
+  t.equal(code, 0);
+  t.match(stderr, /^s3mount: saving .*works: 97\.7 KiB in 1 file left$/m);
+  await writing;
+  t.equal(server.getObject(BUCKET, 'slow')?.size, 100_000);
+});
