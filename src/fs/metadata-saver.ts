@@ -144,7 +144,10 @@ export class MetadataSaver {
       inode.description = undefined;
       this.#namespace.index.delete(version.key);
       telemetry.failed?.(inode.label, 'save of mode, owner or times', error);
-      telemetry.log.error({ ...storeErrorFields(error), key: version.key }, `mode, owner or times not saved: ${reason}`);
+      telemetry.log.error(
+        { ...storeErrorFields(error), key: version.key },
+        `mode, owner or times not saved: ${reason}`,
+      );
       throw error;
     }
   }
@@ -179,7 +182,10 @@ export class MetadataSaver {
       directory.checkedAt = Number.NEGATIVE_INFINITY;
       directory.exact = false;
       telemetry.failed?.(directory.label, 'save of mode, owner or times', error);
-      telemetry.log.error({ ...storeErrorFields(error), key }, `mode, owner or times of a directory not saved: ${reason}`);
+      telemetry.log.error(
+        { ...storeErrorFields(error), key },
+        `mode, owner or times of a directory not saved: ${reason}`,
+      );
       throw error;
     }
   }

@@ -7,6 +7,8 @@ import { AS_ORDINARY_USER, aPlace, BUCKET, eventually, output } from '../support
 
 /** A process that stands in the mount until the end of the test. */
 async function stander(t: Test, directory: string): Promise<ChildProcess> {
+  // By a promise first: spawn waits for its child's chdir, which asks the mount, which asks S3, and that is this process.
+  await stat(directory);
   const child = spawn('sleep', ['60'], { cwd: directory });
   t.teardown(() => child.kill('SIGKILL'));
   await new Promise(resolve => child.once('spawn', resolve));
