@@ -48,10 +48,10 @@ function exitCodes() {
 
 /** The words of other programs by what becomes of them. */
 function otherWords() {
-  const byKind = { silent: [], kernel: [], warning: [], refused: [] };
+  const byKind = { silent: [], kernel: [], means: [], warning: [], refused: [] };
   for (const name of new Set([...LEGACY_NAMES, ...REFUSED_NAMES])) {
     const word = legacyWord(name);
-    byKind[word.kind].push({ name, message: word.message?.slice(name.length + 1) });
+    byKind[word.kind].push({ name, message: word.message?.slice(name.length + 1), stands: word.word });
   }
   return byKind;
 }
@@ -65,8 +65,8 @@ function markdown() {
     '<!-- Written by scripts/options-doc.mjs from src/cli/option-table.ts. Change that, then: npm run docs -->',
     '',
     'Each is written after `-o`, in a list with commas (`-o allow_other,umask=0022`, `-oro`, several `-o`), or as a flag with',
-    'hyphens (`--allow-other --umask=0022`), or as a variable (`S3MOUNT_UMASK=0022`). The command line goes before the',
-    'environment; of two spellings on the command line the later wins. A comma inside a value is written `\\,`.',
+    'hyphens (`--allow-other --umask=0022`), or as a variable (`S3MOUNT_UMASK=0022`), or in a',
+    '[configuration file](#configuration-files). The command line goes before the environment, that before the file; of two spellings on the command line the later wins. A comma inside a value is written `\\,`.',
     'Times are in seconds, sizes in bytes or with a unit (`64MiB`, `100GB`). A switch is turned off by `=0`.',
     '',
     `s3mount ${version}; \`s3mount options\` prints the same list.`,
@@ -92,12 +92,34 @@ function markdown() {
   const list = found => found.map(({ name }) => `\`${name}\``).join(', ');
   lines.push(
     '',
+    '## Configuration files',
+    '',
+    '`s3mount NAME` reads `~/.config/s3mount/NAME.toml`, or else `/etc/s3mount/NAME.toml`; so does `s3mount BUCKET DIR` where the bucket',
+    'has that name; `config=FILE` names another. Besides the options above it may give `bucket` and `mountpoint`:',
+    '',
+    '```toml',
+    'bucket = "victor-seoul:/team"',
+    'mountpoint = "/home/rstudio/works"',
+    'allow_other = true',
+    'umask = "0022"       # octal numbers are texts',
+    'stat_cache_expire = 30',
+    '```',
+    '',
+    'It must belong to root or to you and be writable by its owner only. Secrets in it are refused: it names a `passwd_file` or a `profile`.',
+    '',
+    '## Names of the program',
+    '',
+    '- Called as `s3fs` (a link to it) it takes the command line of s3fs, and the mount shows up as `s3fs` and `fuse.s3fs`.',
+    '- Called as `mount.fuse.s3mount`, `mount.s3mount` or `mount.fuse.s3fs` (links in `/sbin`) it is the helper of mount(8), for lines of',
+    '  `/etc/fstab` of these types. `BUCKET DIR fuse.s3fs …` and `s3fs#BUCKET DIR fuse …` go on working unchanged.',
+    '',
     '## Words of mount(8), libfuse and s3fs',
     '',
     'What was written for them should go on working; a word that does nothing here says so in one line.',
     '',
     `- Left to mount(8) and systemd, without a word: ${list(words.silent)} and every \`x-…\`.`,
     `- Given to the kernel: ${list(words.kernel)} and the other flags of mount(8).`,
+    ...words.means.map(({ name, stands }) => `- \`${name}\` stands for \`${stands}\`.`),
     '- Taken, with a line that says why nothing comes of it:',
     '',
     '| word | it |',

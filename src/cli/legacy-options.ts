@@ -7,7 +7,8 @@
 import { isMountWord } from '../fuse/mount-options.ts';
 
 /** mount(8) and systemd have acted on these before we are called. */
-const FSTAB = /^(rw|defaults|_netdev|nofail|auto|noauto|owner|group|users?|nousers?|x-[a-z.-]+|comment)$/;
+const FSTAB =
+  /^(rw|defaults|_netdev|nofail|auto|noauto|owner|group|users?|nousers?|[xX]-[A-Za-z0-9._-]+|comment|_rnetdev|loop)$/;
 
 /** What libfuse would do and our own binding does by itself or does not need: name → why it may be left out. */
 const LIBFUSE: Readonly<Record<string, string>> = {
@@ -105,7 +106,6 @@ const NOT_YET: ReadonlySet<string> = new Set([
   'ensure_diskfree',
   'free_space_ratio',
   'cache_size',
-  'mime',
   'ahbe_conf',
 ]);
 
@@ -117,7 +117,6 @@ const REFUSED: Readonly<Record<string, string>> = {
     'is refused: everybody on this machine sees command lines; put keys into ~/.aws/credentials or passwd_file=.',
   load_sse_c:
     'is not supported yet: customer-provided keys (SSE-C) cannot be used; mount without it if no object needs one.',
-  use_rrs: 'is legacy and not supported; write storage_class=reduced_redundancy.',
   sigv2: 'is not supported: signatures of version 2 are obsolete; leave it out.',
   credlib: 'is not supported: credentials come from files, the environment, profiles and roles.',
   credlib_opts: 'is not supported: credentials come from files, the environment, profiles and roles.',
@@ -127,7 +126,12 @@ const REFUSED: Readonly<Record<string, string>> = {
   write_back: 'is not supported yet: close and fsync return when S3 has the bytes.',
 };
 
+/** Old words for an option of ours with one value. */
+const MEANS: Readonly<Record<string, string>> = { use_rrs: 'storage_class=reduced_redundancy' };
+
 export type LegacyWord =
+  /** As if this word of the table stood there. */
+  | { readonly kind: 'means'; readonly word: string }
   | { readonly kind: 'kernel' }
   | { readonly kind: 'silent' }
   | { readonly kind: 'warning'; readonly message: string }
@@ -137,6 +141,8 @@ export type LegacyWord =
 export function legacyWord(name: string): LegacyWord | undefined {
   if (FSTAB.test(name)) return { kind: 'silent' };
   if (isMountWord(name)) return { kind: 'kernel' };
+  const means = own(MEANS, name);
+  if (means) return { kind: 'means', word: means };
   const refused = own(REFUSED, name);
   if (refused) return { kind: 'refused', message: `${name} ${refused}` };
   const libfuse = own(LIBFUSE, name);
@@ -160,6 +166,7 @@ export const LEGACY_NAMES: readonly string[] = [
   ...Object.keys(LIBFUSE),
   ...Object.keys(OBSOLETE),
   ...NOT_YET,
+  ...Object.keys(MEANS),
   'rw',
   'defaults',
   '_netdev',

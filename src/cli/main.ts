@@ -1,9 +1,11 @@
 /** The command line: which command, with which words; and how an error becomes a line on stderr and an exit code. */
 import { argumentParser } from './arguments.ts';
 import { type Command, type CommandArguments, commandHelp, findCommand, readCommandArguments } from './commands.ts';
+import { configDirectories } from './config-file.ts';
 import { READY_FD_FLAG, startInBackground } from './daemon.ts';
 import { errorLine, exitCodeOf } from './exit-codes.ts';
 import { helpScreen } from './help.ts';
+import { type Invocation, invocationOf } from './invocation.ts';
 import { flagName, OPTION_NAMES, OPTION_OF_WORD, type OptionName, specOf } from './option-table.ts';
 import { type OptionWord, splitOptionWords } from './option-words.ts';
 import { type MountArguments, readConfig, unknownOption } from './options.ts';
@@ -13,7 +15,7 @@ import { VERSION } from './version.ts';
 export type CommandLine =
   | { readonly kind: 'text'; readonly text: string }
   | { readonly kind: 'command'; readonly command: Command; readonly given: CommandArguments }
-  | { readonly kind: 'mount'; readonly given: MountArguments; readonly readyFd?: number };
+  | { readonly kind: 'mount'; readonly given: MountArguments; readonly readyFd?: number; readonly pretend?: true };
 
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
@@ -22,7 +24,8 @@ const note = (message: string): void => say(`s3mount: ${message}`);
 /** Runs one command line. The process's exit code is set; a daemon in the foreground ends the process itself. */
 export async function main(args: readonly string[]): Promise<void> {
   try {
-    await run(readCommandLine(args));
+    const invocation = invocationOf(process.argv[1] ?? 's3mount', args);
+    await run(readCommandLine(invocation.args, invocation));
   } catch (error) {
     say(errorLine(error));
     process.exitCode = exitCodeOf(error);
@@ -38,14 +41,15 @@ async function run(line: CommandLine): Promise<void> {
       await line.command.run(line.given, { print, say, env: process.env });
       return;
     case 'mount':
-      await mount(line.given, line.readyFd);
+      await mount(line.given, line.readyFd, line.pretend ?? false);
   }
 }
 
-async function mount(given: MountArguments, readyFd: number | undefined): Promise<void> {
-  const config = readConfig(given, { env: process.env, cwd: process.cwd() });
+async function mount(given: MountArguments, readyFd: number | undefined, pretend: boolean): Promise<void> {
+  const config = readConfig(given, { env: process.env, cwd: process.cwd(), configDirectories: configDirectories() });
   const isDaemon = readyFd !== undefined;
   if (!isDaemon) for (const warning of config.warnings) note(warning);
+  if (pretend) return;
   if (isDaemon || config.values.foreground) {
     const [{ runDaemon }, { pipeToParent }] = await Promise.all([import('./run-daemon.ts'), import('./ready-pipe.ts')]);
     await runDaemon(config, isDaemon ? pipeToParent(readyFd) : terminalListener(say), isDaemon);
@@ -63,8 +67,11 @@ function standsIn(mountPoint: string): boolean {
 }
 
 /** Throws a `CliError` for what makes no sense. */
-export function readCommandLine(args: readonly string[]): CommandLine {
-  const command = findCommand(args[0]);
+export function readCommandLine(
+  args: readonly string[],
+  { subcommands = true, pretend = false, sloppy = false }: Partial<Invocation> = {},
+): CommandLine {
+  const command = subcommands ? findCommand(args[0]) : undefined;
   if (command !== undefined) {
     const given = readCommandArguments(command, args.slice(1));
     return given === undefined ? { kind: 'text', text: commandHelp(command) } : { kind: 'command', command, given };
@@ -81,7 +88,8 @@ export function readCommandLine(args: readonly string[]): CommandLine {
   const readyFd = parsed[READY_FD_FLAG];
   return {
     kind: 'mount',
-    given: { positional, words: [...words, ...flagWords(parsed)] },
+    given: { positional, words: [...words, ...flagWords(parsed)], ...(sloppy ? { sloppy } : {}) },
+    ...(pretend ? { pretend } : {}),
     ...(readyFd === undefined ? {} : { readyFd: Number(readyFd) }),
   };
 }

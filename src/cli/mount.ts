@@ -13,6 +13,7 @@ import { type FailedOperation, observed } from '../fuse/observed.ts';
 import type { Mounted } from '../fuse/ops.ts';
 import { controlAnswers } from './control-answers.ts';
 import type { ControlAnswers } from './control-server.ts';
+import { CliError, EXIT } from './exit-codes.ts';
 import { doingOf, subjectOf } from './failed-operations.ts';
 import { explainFailure } from './failures.ts';
 import { fileSystemOptions, kernelMountOptions, uploadSizes } from './filesystem-options.ts';
@@ -76,7 +77,7 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
     keepSent: values.keep_sent ?? false,
     options: fileSystemOptions(values, { uid, gid, hostname: hostname() }),
     notifier: undefined,
-    mimeTypes: mimeTypes(),
+    mimeTypes: mimeTypes(values.mime),
   };
   const filesystem = new S3FileSystem(parts);
   const binding = new DevFuseBinding({ telemetry, uid, gid, onBug });
@@ -118,11 +119,12 @@ function rememberFailure(operation: FailedOperation, filesystem: S3FileSystem, t
   if (path !== undefined) telemetry.failed(path, doingOf(operation.name), operation.error);
 }
 
-/** Content types by suffix, as every program of the machine sees them. */
-function mimeTypes(): string {
+/** Content types by suffix, as every program of the machine sees them, or as `mime=` says. */
+function mimeTypes(named: string | undefined): string {
   try {
-    return readFileSync('/etc/mime.types', 'utf8');
-  } catch {
-    return '';
+    return readFileSync(named ?? '/etc/mime.types', 'utf8');
+  } catch (error) {
+    if (named === undefined) return '';
+    throw new CliError(EXIT.usage, `mime: ${named} cannot be read: ${(error as Error).message}.`);
   }
 }

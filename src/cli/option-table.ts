@@ -12,6 +12,7 @@ import {
   octal,
   optionalText,
   path,
+  proxyAddress,
   seconds,
   text,
   url,
@@ -145,7 +146,7 @@ const s3 = {
   }),
   proxy: option({
     section: 'S3',
-    kind: text('URL'),
+    kind: proxyAddress,
     help: 'HTTP proxy for all requests (default: https_proxy, http_proxy; no_proxy excepts hosts)',
   }),
   proxy_cred_file: option({
@@ -222,6 +223,11 @@ const semantics = {
     help: 'ln: refuse, or make an independent copy (refuse)',
   }),
   use_xattr: option({ section: 'Semantics', kind: flag, help: 'store extended attributes and ACLs (on; =0 for off)' }),
+  mime: option({
+    section: 'Semantics',
+    kind: path(homedir),
+    help: 'content types by suffix (/etc/mime.types)',
+  }),
   bucket_size: option({
     section: 'Semantics',
     kind: bytes(1, 1, 2 ** 60, '100GB'),
@@ -259,6 +265,11 @@ const resources = {
 } as const;
 
 const daemon = {
+  config: option({
+    section: 'Daemon',
+    kind: path(homedir),
+    help: 'configuration file (~/.config/s3mount/NAME.toml, /etc/s3mount/NAME.toml where NAME is mounted)',
+  }),
   foreground: option({
     section: 'Daemon',
     kind: flag,

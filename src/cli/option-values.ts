@@ -216,6 +216,22 @@ export const url: ValueKind<string> = {
   },
 };
 
+/** `[scheme://]HOST[:PORT]`: no user or password, which everybody on the machine would see. */
+export const proxyAddress: ValueKind<string> = {
+  placeholder: 'URL',
+  optional: false,
+  read(given, context) {
+    const value = required(given, context, 'http://proxy.example.com:3128');
+    if (value.includes('@')) {
+      throw usageError(`${context.name} must not hold a user or a password: put them into proxy_cred_file=.`);
+    }
+    if (/^(?!https?:)[a-z][a-z0-9+.-]*:\/\//i.test(value)) {
+      throw usageError(`${context.name}=${value}: only HTTP proxies are known; write http://HOST:PORT.`);
+    }
+    return value;
+  },
+};
+
 /** A number, or a name of /etc/passwd (field 2 is the uid) or /etc/group (field 2 is the gid). */
 function owner(file: string, what: string): ValueKind<number> {
   return {

@@ -1,11 +1,12 @@
 /**
  * From a command line and an environment to a checked `Config`. Nothing else of s3mount reads either of them.
  *
- * Precedence: the command line, then S3MOUNT_ variables, then what the table says. Of two spellings of one option on the
+ * Precedence: the command line, then S3MOUNT_ variables, then the configuration file, then what the table says. Of two spellings of one option on the
  * command line the later wins, as with mount(8).
  */
 import { resolve } from 'node:path';
 import { type BucketPlace, parseBucket } from './bucket.ts';
+import { type ConfigFile, findConfigFile, readConfigFile } from './config-file.ts';
 import { usageError } from './exit-codes.ts';
 import { LEGACY_NAMES, legacyWord } from './legacy-options.ts';
 import { nearest } from './nearest.ts';
@@ -19,7 +20,7 @@ import {
   specOf,
 } from './option-table.ts';
 import { type ReadContext, systemFile } from './option-values.ts';
-import { formatOptionList, type OptionWord } from './option-words.ts';
+import { formatOptionList, type OptionWord, toOptionWord } from './option-words.ts';
 
 export interface Config extends BucketPlace {
   /** The bucket as it was written, for messages. */
@@ -42,6 +43,8 @@ export interface Surroundings {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
   readonly systemFile?: (path: string) => string | undefined;
+  /** Where NAME.toml is looked for; default: nowhere. */
+  readonly configDirectories?: readonly string[];
 }
 
 export interface MountArguments {
@@ -49,11 +52,19 @@ export interface MountArguments {
   readonly positional: readonly string[];
   /** The words of `-o` and the `--flags` as words, in the order of the command line. */
   readonly words: readonly OptionWord[];
+  /** What is unknown is told, not refused: `mount -s`. */
+  readonly sloppy?: boolean;
 }
 
 /** Throws a `CliError` with exit code 1 for the first thing that is wrong. */
 export function readConfig(given: MountArguments, surroundings: Surroundings): Config {
-  const words = new WordReader(surroundings);
+  const words = new WordReader(surroundings, given.sloppy ?? false);
+  const file = configFileFor(given, surroundings);
+  if (file) {
+    for (const word of file.words) words.take(word, `${word.name} (in ${file.path})`);
+    // The daemon reads the same one, whatever its bucket is called.
+    words.take({ name: 'config', value: file.path }, 'config');
+  }
   for (const name of OPTION_NAMES) {
     const value = surroundings.env[environmentName(name)];
     if (value !== undefined) words.take({ name, value }, environmentName(name));
@@ -64,7 +75,9 @@ export function readConfig(given: MountArguments, surroundings: Surroundings): C
     if (word.name === 'bucket') bucketWord = word.value ?? '';
     else words.take(word, word.name);
   }
-  const [source, mountPoint] = bucketAndMountPoint(given.positional, bucketWord);
+  const [source, mountPoint] = file
+    ? placesWithFile(given.positional, bucketWord, file)
+    : bucketAndMountPoint(given.positional, bucketWord);
   checkTogether(words.values);
   return {
     ...parseBucket(source),
@@ -85,8 +98,10 @@ class WordReader {
   readonly kernelOptions = new Set<string>();
   readonly warnings = new Set<string>();
   readonly #surroundings: Surroundings;
+  readonly #sloppy: boolean;
 
-  constructor(surroundings: Surroundings) {
+  constructor(surroundings: Surroundings, sloppy: boolean) {
+    this.#sloppy = sloppy;
     this.#surroundings = surroundings;
   }
 
@@ -121,13 +136,19 @@ class WordReader {
         return;
       case 'silent':
         return;
+      case 'means':
+        if (word.value !== '0') this.take(toOptionWord(legacy.word), spelling);
+        return;
       case 'warning':
         this.warnings.add(legacy.message);
         return;
       case 'refused':
         throw usageError(legacy.message);
-      case undefined:
-        throw unknownOption(spelling);
+      case undefined: {
+        const unknown = unknownOption(spelling, word.name);
+        if (!this.#sloppy) throw unknown;
+        this.warnings.add(unknown.message);
+      }
     }
   }
 
@@ -143,14 +164,45 @@ class WordReader {
   }
 }
 
-export function unknownOption(spelling: string): Error {
+/** `spelling` as it was written, and where; `word` the name alone. */
+export function unknownOption(spelling: string, word = spelling): Error {
   const asFlag = spelling.startsWith('-');
   const known = [...OPTION_OF_WORD.keys(), 'bucket'];
   const near = asFlag
     ? nearest(spelling.replace(/^-+/, ''), known.map(flagName))
-    : nearest(spelling, [...known, ...LEGACY_NAMES]);
+    : nearest(word, [...known, ...LEGACY_NAMES]);
   const meant = near === undefined ? 's3mount options lists all.' : `did you mean ${asFlag ? '--' : ''}${near}?`;
   return usageError(`unknown option ${spelling}; ${meant}`);
+}
+
+/** The one that was named, or that has the name of what is to be mounted. */
+function configFileFor(given: MountArguments, surroundings: Surroundings): ConfigFile | undefined {
+  const { env, cwd, configDirectories = [] } = surroundings;
+  const named = given.words.findLast(word => word.name === 'config')?.value ?? env['S3MOUNT_CONFIG'];
+  if (named !== undefined && named !== '') {
+    return readConfigFile(resolve(cwd, named.replace(/^~(?=\/|$)/, env['HOME'] ?? '~')));
+  }
+  const [first] = given.positional;
+  return first === undefined ? undefined : findConfigFile(first, configDirectories);
+}
+
+/** `s3mount NAME`, `s3mount NAME DIR`, `s3mount BUCKET DIR`, `s3mount`: what the file says stands for what is missing. */
+function placesWithFile(
+  positional: readonly string[],
+  bucketWord: string | undefined,
+  file: ConfigFile,
+): [string, string] {
+  const [first, ...others] = positional;
+  const byName = first !== undefined && first === file.name && bucketWord === undefined;
+  const bucket = bucketWord ?? (byName ? (file.bucket ?? first) : undefined);
+  if (bucket !== undefined) {
+    const rest = byName ? others : positional;
+    return bucketAndMountPoint(rest.length === 0 && file.mountPoint ? [file.mountPoint] : rest, bucket);
+  }
+  const places = [...positional];
+  if (places.length < 2 && file.bucket !== undefined) places.unshift(file.bucket);
+  if (places.length < 2 && file.mountPoint !== undefined) places.push(file.mountPoint);
+  return bucketAndMountPoint(places, undefined);
 }
 
 function bucketAndMountPoint(positional: readonly string[], bucketWord: string | undefined): [string, string] {
@@ -195,6 +247,7 @@ export function daemonArguments(given: MountArguments, config: Config): string[]
   const isPath = (name: OptionName): boolean => specOf(name).kind.placeholder === 'PATH';
   const words = given.words.filter(word => {
     const name = OPTION_OF_WORD.get(word.name);
+    if (given.sloppy && name === undefined && legacyWord(word.name) === undefined) return false;
     return word.name !== 'bucket' && (name === undefined || !isPath(name));
   });
   for (const name of OPTION_NAMES.filter(isPath)) {

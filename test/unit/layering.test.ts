@@ -32,7 +32,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   fs: ['lru-cache'],
   cache: ['lru-cache'],
   // koffi: _exit(2), for a process whose pool thread is parked in a read.
-  cli: ['pino', 'yargs', 'koffi'],
+  cli: ['pino', 'yargs', 'koffi', 'smol-toml'],
 };
 
 interface Import {

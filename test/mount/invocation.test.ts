@@ -1,0 +1,72 @@
+/** Called by other names, the program does what is expected of those: the same link that a package puts in place. */
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import t from 'tap';
+import { aPlace, BUCKET, output, type Place, PROGRAM } from '../support/s3mount-command.ts';
+
+t.setTimeout(120_000);
+
+function called(place: Place, name: string, args: readonly string[]) {
+  const link = join(place.directory, name);
+  symlinkSync(PROGRAM, link);
+  const words = Object.entries(place.environment).map(([key, value]) => `${key}=${value ?? ''}`);
+  return output('env', ['-i', ...words, process.execPath, link, ...args], { cwd: '/' });
+}
+
+const mountLine = (place: Place): string =>
+  readFileSync('/proc/self/mounts', 'utf8')
+    .split('\n')
+    .find(line => line.split(' ')[1] === place.mountPoint) ?? '';
+
+t.test('s3fs BUCKET DIR -o …', async t => {
+  const place = await aPlace(t);
+  const { code, stderr } = await called(place, 's3fs', [BUCKET, place.mountPoint, '-o', place.options, '-oumask=0022']);
+  t.equal(code, 0, stderr);
+  t.match(mountLine(place), /^s3fs \S+ fuse\.s3fs /, 'scripts that look for s3fs find it');
+  await writeFile(join(place.mountPoint, 'a'), 'by s3fs');
+  t.equal(place.server.getObject(BUCKET, 'a')?.bytes().toString(), 'by s3fs');
+});
+
+t.test('mount.fuse.s3mount, as mount(8) calls it for a line of fstab', async t => {
+  const place = await aPlace(t);
+  const options = `rw,${place.options},nosuid,nodev,_netdev,nofail,x-systemd.automount`;
+  const pretend = await called(place, 'mount.s3mount', [BUCKET, place.mountPoint, '-f', '-o', options]);
+  t.equal(pretend.code, 0, pretend.stderr);
+  t.equal(await place.isMounted(), false, '-f only pretends');
+  const { code, stderr } = await called(place, 'mount.fuse.s3mount', [
+    `s3mount#${BUCKET}`,
+    place.mountPoint,
+    '-o',
+    options,
+    '-t',
+    'fuse.s3mount',
+  ]);
+  t.equal(code, 0, stderr);
+  t.match(mountLine(place), new RegExp(`^${BUCKET} \\S+ fuse\\.s3mount `));
+});
+
+t.test('s3mount NAME: all from ~/.config/s3mount/NAME.toml, mime= and all', async t => {
+  const place = await aPlace(t);
+  const directory = join(place.directory, '.config/s3mount');
+  mkdirSync(directory, { recursive: true });
+  writeFileSync(join(place.directory, 'types'), 'text/x-ours ours\n');
+  const lines = {
+    bucket: BUCKET,
+    mountpoint: place.mountPoint,
+    url: place.server.url,
+    use_path_request_style: true,
+    region: 'us-east-1',
+    state_dir: join(place.directory, 'state'),
+    mime: join(place.directory, 'types'),
+    file_mode: '0604',
+  };
+  const text = Object.entries(lines).map(([name, value]) => `${name} = ${JSON.stringify(value)}\n`);
+  writeFileSync(join(directory, 'project.toml'), text.join(''));
+  const { code, stderr } = await place.run(['project']);
+  t.equal(code, 0, stderr);
+  t.equal(await place.isMounted(), true);
+  await writeFile(join(place.mountPoint, 'a.ours'), 'x');
+  t.same(place.server.getObject(BUCKET, 'a.ours')?.headers['content-type'], 'text/x-ours');
+  t.equal(await readFile(join(place.mountPoint, 'a.ours'), 'utf8'), 'x');
+});
