@@ -15,6 +15,8 @@ const programs = [
   { program: 'make', apt: 'make', dnf: 'make', megabytes: 1 },
   { program: 'zip', apt: 'zip unzip', dnf: 'zip unzip', megabytes: 1 },
   { program: 'dpkg-deb', apt: 'dpkg', dnf: 'dpkg', megabytes: 2 },
+  { program: 'dbench', apt: 'dbench', dnf: 'dbench', megabytes: 2 },
+  { program: 'bonnie++', apt: 'bonnie++', dnf: 'bonnie++', megabytes: 1 },
   {
     program: 'python3',
     apt: 'python3 python3-venv',

@@ -63,6 +63,20 @@ m = np.memmap(d + '/map.dat', dtype='float64', mode='w+', shape=(1000, 1000))
 m[10, :] = 7.5
 m.flush()
 del m
+# In place, by a map of a part and by one that keeps its changes to itself.
+r = np.memmap(d + '/map.dat', dtype='float64', mode='r+', offset=8 * 1000 * 500, shape=(500, 1000))
+r[:, 3] = np.arange(500)
+r[7] += 1
+del r
+c = np.memmap(d + '/map.dat', dtype='float64', mode='c', shape=(1000, 1000))
+c[:] = 99
+assert c.sum() == 99_000_000
+del c
+np.save(d + '/array.npy', np.arange(300_000).reshape(300, 1000))
+a = np.load(d + '/array.npy', mmap_mode='r+')
+a[299, 999] = -5
+a.flush()
+assert np.load(d + '/array.npy')[299, 999] == -5
 `;
   const check = `
 import sys
@@ -73,7 +87,10 @@ with h5py.File(d + '/a.h5', 'r') as f:
     assert (x[1000:2000] == -1).all() and x[2000] == 2000 and x.sum() == sum(range(500_000)) - sum(range(1000, 2000)) - 1000
     assert f['y'][:].sum() == 1000
 m = np.memmap(d + '/map.dat', dtype='float64', mode='r', shape=(1000, 1000))
-assert m.sum() == 7500 and m[10, 999] == 7.5 and m[11, 0] == 0
+assert m[10, 999] == 7.5 and m[11, 0] == 0 and m[999, 3] == 499 and m[507, 3] == 8 and m[507, 4] == 1
+assert m.sum() == 7500 + sum(range(500)) + 1000
+a = np.load(d + '/array.npy', mmap_mode='r')
+assert a[299, 999] == -5 and a[:299].sum() == sum(range(299_000)) and a[299, 998] == 299_998
 print('read')
 `;
   // HDF5 locks its files: flock works within a mount.

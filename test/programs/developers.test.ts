@@ -42,13 +42,41 @@ t.test('git: clone, commit, branch, merge, gc, fsck, clone back', async t => {
   git(work, 'gc', '-q', '--prune=now');
   git(work, 'fsck', '--full', '--strict');
   t.equal(git(work, 'status', '--porcelain'), '');
+
+  // Two branches change one line: a conflict, solved; what was put aside comes back; history is written anew.
+  git(work, 'checkout', '-qb', 'left');
+  writeFileSync(join(work, 'd5/f5'), 'left\n');
+  git(work, 'commit', '-qam', 'left');
+  git(work, 'checkout', '-q', 'main');
+  writeFileSync(join(work, 'd5/f5'), 'right\n');
+  git(work, 'commit', '-qam', 'right');
+  t.throws(() => git(work, 'merge', 'left'), /CONFLICT/);
+  t.match(readFileSync(join(work, 'd5/f5'), 'utf8'), /^<{7} HEAD\nright\n={7}\nleft\n>{7} left\n$/);
+  writeFileSync(join(work, 'd5/f5'), 'both\n');
+  git(work, 'commit', '-qam', 'merged');
+  writeFileSync(join(work, 'd6/f6'), 'aside\n');
+  git(work, 'stash', '-q');
+  git(work, 'checkout', '-qb', 'rebased', 'HEAD~1');
+  writeFileSync(join(work, 'd7/f7'), 'rebased\n');
+  git(work, 'commit', '-qam', 'rebased');
+  git(work, 'rebase', '-q', 'main');
+  git(work, 'checkout', '-q', 'main');
+  git(work, 'merge', '-q', '--ff-only', 'rebased');
+  git(work, 'stash', 'pop', '-q');
+  t.equal(git(work, 'status', '--porcelain'), ' M d6/f6\n');
+  git(work, 'commit', '-qam', 'aside');
+  git(work, 'repack', '-qad');
+  git(work, 'gc', '-q', '--prune=now', '--aggressive');
+  git(work, 'fsck', '--full', '--strict');
+
   await mount.remount();
   t.equal(git(work, 'status', '--porcelain'), '', 'clean in a fresh mount');
   const back = join(mount.directory, 'back');
   git(mount.directory, 'clone', '-q', work, back);
   t.equal(readFileSync(join(back, 'd3/f3'), 'utf8'), 'changed\n');
   t.ok(readFileSync(join(back, 'large.bin')).equals(patternBytes(3_000_000, 9)));
-  t.equal(git(back, 'rev-list', '--count', 'HEAD').trim(), '4');
+  t.equal(git(back, 'rev-list', '--count', 'HEAD').trim(), '9');
+  t.equal(readFileSync(join(back, 'd5/f5'), 'utf8') + readFileSync(join(back, 'd6/f6'), 'utf8'), 'both\naside\n');
   t.equal(git(back, 'rev-parse', 'HEAD'), git(work, 'rev-parse', 'HEAD'));
 });
 
@@ -131,6 +159,16 @@ t.test('gcc and make', async t => {
   t.match(again, /two\.c/);
   t.notMatch(again, /one\.c/, 'only what changed is built');
   t.equal(run('./main', [], { cwd: dir }), '24\n');
+  // A header that is older or newer by less than a second.
+  writeFileSync(join(dir, 'Makefile'), 'out: in\n\tcp in out\n', { flag: 'w' });
+  writeFileSync(join(dir, 'in'), '1');
+  run('make', [], { cwd: dir });
+  shell('cd "$1"; touch -d "2024-05-06 07:08:09.100000001" in; touch -d "2024-05-06 07:08:09.100000002" out', {
+    args: [dir],
+  });
+  t.match(run('make', [], { cwd: dir }), /up to date/, 'a nanosecond younger than what it is made of');
+  run('touch', ['-d', '2024-05-06 07:08:09.100000003', join(dir, 'in')]);
+  t.match(run('make', [], { cwd: dir }), /cp in out/, 'a nanosecond older');
   await mount.remount();
   t.match(run('make', [], { cwd: dir }), /up to date/, 'in a fresh mount too');
   t.equal(run('./main', [], { cwd: dir }), '24\n', 'still executable');

@@ -32,13 +32,13 @@ export function treeContents(root: string, below = ''): string[] {
   const lines: string[] = [];
   for (const name of readdirSync(join(root, below)).sort()) {
     const path = join(below, name);
-    const { size } = lstatSync(join(root, path));
     const stat = lstatSync(join(root, path));
     if (stat.isDirectory()) lines.push(`${path}/`, ...treeContents(root, path));
     else if (stat.isSymbolicLink()) lines.push(`${path} -> ${readlinkSync(join(root, path))}`);
+    else if (!stat.isFile()) lines.push(`${path} |`);
     else
       lines.push(
-        `${path} ${size} ${createHash('sha1')
+        `${path} ${stat.size} ${createHash('sha1')
           .update(readFileSync(join(root, path)))
           .digest('hex')}`,
       );
