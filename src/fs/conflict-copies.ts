@@ -95,7 +95,7 @@ export class ConflictCopies {
   #forget(parent: DirectoryInode, name: string, key: string): void {
     this.#namespace.index.delete(key);
     this.#namespace.changed(parent, name, undefined);
-    parent.listing = undefined;
+    parent.distrustListed();
     this.#environment.notifier?.invalidateEntry(parent.nodeid, name);
   }
 

@@ -3,6 +3,7 @@
 import type { DirectoryMarkers } from './directory-markers.ts';
 import type { Environment } from './environment.ts';
 import { DirectoryInode } from './inode.ts';
+import { justBefore, type RangeAnswer, rangesOf } from './listed-ranges.ts';
 import { Listing, type ParsedPage, parsePage } from './listing.ts';
 import { interruptible, type MetadataRequests } from './metadata-requests.ts';
 import { UnshowableKeys } from './unshowable-keys.ts';
@@ -75,6 +76,65 @@ export class DirectoryListings {
     listing.add(page, at);
     this.unshowable.met(page.unshowable);
     if (isFirst) this.#markers.listed(directory, page.marker, at);
+  }
+
+  /** What is known of a name of a large directory by the ranges of it that were listed. */
+  inRange(directory: DirectoryInode, name: string): RangeAnswer | undefined {
+    return directory.ranges?.find(name, this.#oldest());
+  }
+
+  /** The listing that tells of a name and of those around it, while it may be believed: whole, or a range. */
+  around(directory: DirectoryInode, name: string): Listing | undefined {
+    return directory.listing ?? directory.ranges?.around(name, this.#oldest());
+  }
+
+  /**
+   * Lists a large directory from `name` on, where more of its names will be asked for after this one (`ListedRanges`).
+   * Undefined: nobody goes through it, or the name's directory lies too far behind it.
+   */
+  async rangeFrom(directory: DirectoryInode, name: string, signal?: AbortSignal): Promise<RangeAnswer | undefined> {
+    const { store, clock, options } = this.#environment;
+    if (!store.features.orderedListing) return undefined;
+    const ranges = rangesOf(directory);
+    if (ranges.loading) {
+      await (signal ? interruptible(ranges.loading, signal) : ranges.loading).catch(() => {});
+      signal?.throwIfAborted();
+      const found = ranges.find(name, this.#oldest());
+      if (found) return found;
+    }
+    if (!ranges.isWalked(name, clock.monotonic(), options.ttl)) return undefined;
+    const loading = this.#loadRange(directory, justBefore(directory.key, name));
+    ranges.loading ??= loading.finally(() => {
+      ranges.loading = undefined;
+    });
+    ranges.loading.catch(() => {});
+    await (signal ? interruptible(loading, signal) : loading);
+    return ranges.find(name, this.#oldest());
+  }
+
+  async #loadRange(directory: DirectoryInode, after: string): Promise<void> {
+    const { store, clock, options } = this.#environment;
+    const { key } = directory;
+    const ranges = rangesOf(directory);
+    const place = directory.changes.watch();
+    const at = clock.monotonic();
+    try {
+      const page = await store.list({ prefix: key, delimiter: '/', ...(after !== '' && { startAfter: key + after }) });
+      // Renamed or distrusted meanwhile: what came belongs to something else.
+      if (directory.ranges !== ranges || directory.key !== key) return;
+      const parsed = parsePage(key, page);
+      this.unshowable.met(parsed.unshowable);
+      const listing = ranges.add(after, parsed, page.next === undefined, at, this.#oldest());
+      this.reconcile(directory, listing, place);
+      clock.after(options.ttl, () => ranges.prune(this.#oldest()));
+    } finally {
+      directory.changes.unwatch();
+    }
+  }
+
+  /** What was asked for before is too old to be believed: ms of the monotonic clock. */
+  #oldest(): number {
+    return this.#environment.clock.monotonic() - this.#environment.options.ttl;
   }
 
   /** What this mount changed since `place` goes before what a listing under way happened to see. */

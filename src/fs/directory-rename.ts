@@ -155,11 +155,11 @@ export class DirectoryRenamer {
         index.wrote(newKey + key.slice(oldKey.length), written.etag, from.size, known.description, at);
       }
     }
-    source.listing = undefined;
+    source.distrustListed();
     if (source.markerKey === oldKey) source.markerKey = copies.has(oldKey) ? newKey : undefined;
     for (const inode of descendants(source)) {
       if (inode instanceof DirectoryInode) {
-        inode.listing = undefined;
+        inode.distrustListed();
         if (inode.markerKey?.startsWith(oldKey)) inode.markerKey = newKey + inode.markerKey.slice(oldKey.length);
         continue;
       }

@@ -14,6 +14,7 @@ import { attributesOf } from './attributes.ts';
 import type { Environment } from './environment.ts';
 import { DirectoryInode, FileInode, type Inode, typeBits } from './inode.ts';
 import { compareKeys } from './keys.ts';
+import { rangesOf } from './listed-ranges.ts';
 import { type ListedName, Listing, parsePage, sortNames } from './listing.ts';
 import { direntType, S_IFDIR, S_IFREG } from './modes.ts';
 import type { Namespace } from './namespace.ts';
@@ -186,6 +187,7 @@ class Snapshot {
     this.#emit(parsed.names, page.next === undefined ? undefined : (parsed.last ?? ''));
     if (page.next === undefined) {
       if (this.#whole) listing.complete = true;
+      rangesOf(directory).size = this.entries.length + this.#held.length;
       this.#forgetInTime(listing);
       this.#end();
     }

@@ -11,6 +11,7 @@ import type { StoredContent } from '../cache/stored-content.ts';
 import { Mutex } from '../concurrency.ts';
 import { FsError } from '../errors.ts';
 import type { ObjectDescription, ObjectVersion } from '../s3/store.ts';
+import type { ListedRanges } from './listed-ranges.ts';
 import type { Listing } from './listing.ts';
 import { typeOf } from './modes.ts';
 import type { FullPosix } from './posix.ts';
@@ -142,8 +143,10 @@ export class DirectoryInode extends BaseInode {
   listing: Listing | undefined;
   /** The listing under way, shared by all who wait for it. */
   loading: Promise<Listing> | undefined;
-  /** More than one page: single names are asked for one by one. */
+  /** More than one page: names are asked for one by one, or in ranges. */
   large = false;
+  /** What is known of a large directory beside its listing. */
+  ranges: ListedRanges | undefined;
   /** The object that marks this directory, by its full key; undefined: none known. */
   markerKey: string | undefined;
   /** Whether it is known that there is no marker. */
@@ -163,6 +166,12 @@ export class DirectoryInode extends BaseInode {
     // Never as if it were the root: a delete below it would hit the wrong keys.
     if (!this.parent) throw new FsError('ENOENT', `${this.name} has lost its name`);
     return `${this.parent.key}${this.name}/`;
+  }
+
+  /** What was listed is no longer to be believed. */
+  distrustListed(): void {
+    this.listing = undefined;
+    this.ranges = undefined;
   }
 
   /** Whether anything below is only here: S3 does not show it yet. */

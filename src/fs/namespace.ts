@@ -17,6 +17,7 @@ import { DirectoryMarkers } from './directory-markers.ts';
 import type { Environment } from './environment.ts';
 import { DirectoryInode, FileInode, type Inode, SpecialInode } from './inode.ts';
 import { InodeTree } from './inode-tree.ts';
+import type { RangeAnswer } from './listed-ranges.ts';
 import type { ListedName, Listing } from './listing.ts';
 import type { IndexedMetadata, MetadataIndex } from './metadata-index.ts';
 import { MetadataRequests } from './metadata-requests.ts';
@@ -65,6 +66,7 @@ export class Namespace extends InodeTree {
   changed(parent: DirectoryInode, name: string, listed: ListedName | undefined): void {
     parent.changes.record(name);
     parent.listing?.change(name, listed);
+    parent.ranges?.change(name, listed);
   }
 
   /** A file or link of ours was saved under its name. */
@@ -121,6 +123,8 @@ export class Namespace extends InodeTree {
     const listed = parent.listing?.names.get(name);
     const at = listed && parent.listing?.ageOf(name);
     if (listed && at !== undefined && this.requests.isRecent(at)) return this.#apply(parent, listed, at, signal);
+    const range = this.listings.inRange(parent, name);
+    if (range) return this.#fromRange(parent, name, range, signal);
     return this.#resolve(parent, name, signal);
   }
 
@@ -132,7 +136,17 @@ export class Namespace extends InodeTree {
       // The first page has it, unless a later one shows that it is a directory too.
       if (listed?.directory) return this.#fromListing(parent, name, listing, signal);
     }
-    return this.#ask(parent, name, signal);
+    const range = await this.listings.rangeFrom(parent, name, signal);
+    return range ? this.#fromRange(parent, name, range, signal) : this.#ask(parent, name, signal);
+  }
+
+  #fromRange(
+    parent: DirectoryInode,
+    name: string,
+    { listed, at }: RangeAnswer,
+    signal?: AbortSignal,
+  ): Inode | undefined | Promise<Inode | undefined> {
+    return listed ? this.#apply(parent, listed, at, signal) : this.#missing(parent, name);
   }
 
   /** HEAD of the object and LIST of the directory, side by side. */
@@ -429,7 +443,7 @@ export class Namespace extends InodeTree {
     inode.checkedAt = Number.NEGATIVE_INFINITY;
     if (!inode.parent) return;
     this.index.delete(inode.key);
-    inode.parent.listing = undefined;
+    inode.parent.distrustListed();
   }
 
   /** Facts from the headers of an open's own GET or HEAD. `undefined`: nothing changed for whoever has it open. */

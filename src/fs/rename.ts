@@ -183,7 +183,7 @@ export class Renamer {
       await store.delete(oldKey, { ifMatch: before.etag });
     } catch (error) {
       // S3 has both now: the old name must show, or nobody here would know what to delete.
-      if (oldParent) oldParent.listing = undefined;
+      oldParent?.distrustListed();
       if (!isStoreError(error, 'precondition-failed')) throw error;
       telemetry.log.warn(
         { key: oldKey },

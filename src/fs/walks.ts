@@ -74,6 +74,12 @@ class Tracker {
     }
     this.rank = rank;
   }
+
+  /** Ranks are those of another listing now: a later one, or the next range of a large directory. */
+  renumbered(rank: number | undefined): void {
+    this.rank = rank ?? -1;
+    this.askedTo = this.rank;
+  }
 }
 
 type Order = 'listing' | 'ino';
@@ -101,6 +107,8 @@ class Walk {
   readonly trackers: Readonly<Record<Order, Tracker>> = { listing: new Tracker(), ino: new Tracker() };
   readonly habits: Habits;
   lastLooked = '';
+  /** Of which the ranks are. */
+  listing: Listing | undefined;
   bytesAhead = 0;
 
   constructor(parent: Walk | undefined) {
@@ -130,7 +138,7 @@ export class Walks {
 
   /** A name was looked up, stat-ed or opened. */
   looked(directory: DirectoryInode, name: string): void {
-    const { listing } = directory;
+    const listing = this.#namespace.listings.around(directory, name);
     if (!listing || (!listing.complete && listing.names.size > MAX_GROWING)) return;
     const walk = this.#walkOf(directory);
     if (walk.lastLooked === name) return;
@@ -179,6 +187,16 @@ export class Walks {
   #step(directory: DirectoryInode, walk: Walk, listing: Listing, name: string): void {
     const { listing: inListing, ino: inIno } = walk.trackers;
     const rank = listing.rankOf(name);
+    if (walk.listing !== listing) {
+      // Whether it goes on in order the next name will tell.
+      const isFirst = walk.listing === undefined;
+      walk.listing = listing;
+      if (!isFirst) {
+        inListing.renumbered(rank);
+        if (listing.names.size <= MAX_BY_INO) inIno.renumbered(listing.inoRankOf(directory.key, name));
+        return;
+      }
+    }
     if (rank !== undefined) inListing.step(rank);
     // The second order is looked at only where the first does not hold.
     if (inListing.streak < STREAK && listing.names.size <= MAX_BY_INO) {
