@@ -19,6 +19,7 @@ import type { ObjectStore, ObjectVersion } from '../s3/store.ts';
 import type { Telemetry } from '../telemetry.ts';
 import { PendingRead } from './block-fetch.ts';
 import { BlockPool } from './block-pool.ts';
+import type { BlockTier } from './block-tier.ts';
 import type { FlightStats, OpenedRead } from './blocks-in-flight.ts';
 import { BlocksInFlight } from './blocks-in-flight.ts';
 import type { Budget } from './budget.ts';
@@ -57,6 +58,8 @@ export interface BlockCacheOptions {
   readonly pool: BlockPool;
   readonly telemetry: Telemetry;
   readonly clock: Clock;
+  /** A place for blocks below memory. Default: none. */
+  readonly tier?: BlockTier | undefined;
   /** The largest GET, in bytes; rounded down to a power of two. Default 8 MiB. */
   readonly maxRequestBytes?: number;
   /** How far all scans together may be ahead of their readers, in bytes. Default 160 MiB, at most 5/8 of the budget. */
@@ -80,6 +83,7 @@ export class BlockCache {
   readonly #pins = new Map<StoredContent, number>();
   #pinnedBytes = 0;
   readonly #free: (buffer: Uint8Array) => void;
+  readonly #tier: BlockTier | undefined;
 
   #hits = 0;
   #joined = 0;
@@ -90,6 +94,7 @@ export class BlockCache {
     const maxRequestBytes = powerOfTwoBelow(Math.max(options.maxRequestBytes ?? MAX_REQUEST, BLOCK_SIZE));
     const maxReadAhead = options.maxReadAhead ?? Math.min(MAX_READ_AHEAD, budget.total * READ_AHEAD_SHARE);
     this.#budget = budget;
+    this.#tier = options.tier;
     this.#free = buffer => {
       pool.give(buffer);
       budget.release(buffer.byteLength);
@@ -107,6 +112,10 @@ export class BlockCache {
     const ahead = new ReadAhead({ budget, resident, inFlight, clock, maxReadAhead, maxRequestBytes });
     budget.addReclaimer(bytes => resident.evict(bytes, ahead.asking));
     budget.onPressure(() => inFlight.cancelOnePrefetch());
+    this.#tier?.attach((content, index) => {
+      const block = resident.get(content.firstBlock + index);
+      return block?.slice(0, block.length);
+    });
     this.#resident = resident;
     this.#inFlight = inFlight;
     this.#ahead = ahead;
@@ -137,6 +146,7 @@ export class BlockCache {
     if (successor.size !== content.size) {
       throw new Error(`${successor.key} has ${successor.size} bytes: no successor of a content of ${content.size}`);
     }
+    this.#tier?.moved(content, successor);
     const before = nameOf(content.version);
     if (this.#contents.peek(before) === content) this.#contents.delete(before);
     content.version = successor;
@@ -192,9 +202,19 @@ export class BlockCache {
     return blockIndex < content.blockCount && this.#resident.get(content.firstBlock + blockIndex) !== undefined;
   }
 
-  /** True if block `blockIndex` is in memory or on its way: a read of it sends no request. */
+  /** True if block `blockIndex` is in memory, in the tier or on its way: a read of it sends no request. */
   expects(content: StoredContent, blockIndex: number): boolean {
-    return blockIndex < content.blockCount && !this.#inFlight.isMissing(content, blockIndex);
+    if (blockIndex >= content.blockCount) return false;
+    return !this.#inFlight.isMissing(content, blockIndex) || this.#inTier(content, blockIndex);
+  }
+
+  /** True if block `blockIndex` is in memory or in the tier. */
+  isLocal(content: StoredContent, blockIndex: number): boolean {
+    return this.has(content, blockIndex) || (blockIndex < content.blockCount && this.#inTier(content, blockIndex));
+  }
+
+  #inTier(content: StoredContent, blockIndex: number): boolean {
+    return this.#tier?.has(content, blockIndex) ?? false;
   }
 
   /**
@@ -209,7 +229,9 @@ export class BlockCache {
       this.#free(buffer);
       return;
     }
-    this.#resident.add(new Block(key, buffer, content.blockLength(blockIndex)), 'fresh');
+    const block = new Block(key, buffer, content.blockLength(blockIndex));
+    this.#tier?.put(content, blockIndex, block.slice(0, block.length));
+    this.#resident.add(block, 'fresh');
   }
 
   /** After a save: blocks of `from` for which `unchanged(blockIndex)` holds become blocks of `to`, where they fit. */
@@ -222,6 +244,11 @@ export class BlockCache {
       if (this.#resident.get(key) !== undefined || block.place === 'pinned') continue;
       this.#resident.rename(block, key);
     }
+  }
+
+  /** The end: what the tier has not written yet is written. Never rejects. */
+  async close(): Promise<void> {
+    await this.#tier?.close();
   }
 
   /** Gives up all blocks of a content but pinned ones. */

@@ -11,6 +11,7 @@
 import { isStoreError, StoreError } from '../errors.ts';
 import type { ReadReply } from '../fuse/ops.ts';
 import type { GetResult, GetSink, ObjectInfo, ObjectStore, ObjectVersion } from '../s3/store.ts';
+import type { BlockTier } from './block-tier.ts';
 import type { Block, ResidentBlocks } from './resident-blocks.ts';
 import { BlocksReply } from './resident-blocks.ts';
 import type { StoredContent } from './stored-content.ts';
@@ -93,6 +94,18 @@ export class BlockFetch {
   abort(): void {
     this.cancelled = true;
     this.#controller.abort(new StoreError('aborted', 'nobody waits for these bytes any longer'));
+  }
+
+  /** Takes from `tier` what it has, in order; the rest is for `run`. */
+  async runFromTier(tier: BlockTier, deliver: (position: number) => void): Promise<void> {
+    await tier.read(this.content, this.first, this.count, (position, bytes) => {
+      if (this.cancelled) return false;
+      this.buffers[position]!.set(bytes);
+      this.delivered++;
+      deliver(position);
+      return true;
+    });
+    if (this.cancelled) throw new StoreError('aborted', 'nobody waits for these bytes any longer');
   }
 
   /**

@@ -94,20 +94,12 @@ const OBSOLETE: Readonly<Record<string, string>> = {
   use_session_token: 'changes nothing: a session token is used where there is one',
   instance_name: 'changes nothing',
   fake_diskfree: 'changes nothing; use bucket_size',
+  tmpdir: 'changes nothing: what does not fit into memory is spooled to state_dir',
   servicepath: 'changes nothing; write the whole address as url=',
 };
 
 /** s3fs's words that will matter and do not yet: taken, with a warning that says so. */
-const NOT_YET: ReadonlySet<string> = new Set([
-  'use_cache',
-  'del_cache',
-  'check_cache_dir_exist',
-  'tmpdir',
-  'ensure_diskfree',
-  'free_space_ratio',
-  'cache_size',
-  'ahbe_conf',
-]);
+const NOT_YET: ReadonlySet<string> = new Set(['ahbe_conf']);
 
 /** What would silently change what is stored or who may see it, had it no effect: refused until it has one. */
 const REFUSED: Readonly<Record<string, string>> = {

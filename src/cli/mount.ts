@@ -13,6 +13,7 @@ import { type FailedOperation, observed } from '../fuse/observed.ts';
 import type { Mounted } from '../fuse/ops.ts';
 import { controlAnswers } from './control-answers.ts';
 import type { ControlAnswers } from './control-server.ts';
+import { openDiskTier } from './disk-tier.ts';
 import { CliError, EXIT } from './exit-codes.ts';
 import { doingOf, subjectOf } from './failed-operations.ts';
 import { explainFailure } from './failures.ts';
@@ -59,7 +60,9 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
   const { values } = config;
   const mountPoint = await prepareMountPoint(config.mountPoint, { nonempty: values.nonempty ?? false });
   const telemetry = new MountTelemetry(log);
+  const disk = await openDiskTier(config, telemetry, systemClock);
   const store = await openStore(config, telemetry);
+  await disk?.known;
   const budget = new Budget(values.memory ?? defaultMemory());
   const pool = new BlockPool();
   const spoolDirectory = ensureStateDirectory(stateDirectoryOf(config), 'spool');
@@ -67,7 +70,7 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
   const gid = process.getgid!();
   const parts: FileSystemParts = {
     store,
-    blocks: new BlockCache({ store, budget, pool, telemetry, clock: systemClock }),
+    blocks: new BlockCache({ store, budget, pool, telemetry, clock: systemClock, tier: disk?.tier }),
     budget,
     pool,
     spool: new Spool(new UnsavedMemory(budget, pool), { directory: spoolDirectory }),

@@ -257,6 +257,33 @@ const resources = {
     kind: flag,
     help: 'keep sent parts in memory or on disk until their upload is complete',
   }),
+  use_cache: option({
+    section: 'Resources',
+    kind: path(homedir),
+    basic: true,
+    help: 'keep blocks that were read or written in this local directory too; they are there after a restart',
+  }),
+  cache_size: option({
+    section: 'Resources',
+    kind: bytes(MIB, 128 * MIB, 2 ** 45, '20GiB'),
+    help: 'the most that the cache on disk takes, of all mounts that share it (10 GiB); without use_cache: in state_dir',
+  }),
+  ensure_diskfree: option({
+    section: 'Resources',
+    kind: bytes(MIB, 0, 2 ** 60, '2048'),
+    help: 'what the cache leaves free on its disk, in MB where no unit is given',
+  }),
+  free_space_ratio: option({
+    section: 'Resources',
+    kind: integer(0, 99, 10),
+    help: 'the same in percent of the disk (10, unless ensure_diskfree is given)',
+  }),
+  del_cache: option({ section: 'Resources', kind: flag, help: 'empty the cache on disk at the start and at the end' }),
+  check_cache_dir_exist: option({
+    section: 'Resources',
+    kind: flag,
+    help: 'refuse to mount if the directory of use_cache is missing, instead of making it',
+  }),
   state_dir: option({
     section: 'Resources',
     kind: path(homedir),

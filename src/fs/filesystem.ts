@@ -550,7 +550,11 @@ export class S3FileSystem implements FileSystemOps {
   }
 
   async destroy(): Promise<void> {
-    await this.drain();
+    try {
+      await this.drain();
+    } finally {
+      await this.#environment.blocks.close();
+    }
   }
 }
 

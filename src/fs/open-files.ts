@@ -109,7 +109,7 @@ export class OpenFiles {
     const at = clock.monotonic();
     if (at - checkedAt < options.openCheck) return;
     try {
-      const isWarm = stored.size === 0 || blocks.has(stored, 0);
+      const isWarm = stored.size === 0 || blocks.isLocal(stored, 0);
       const info = isWarm
         ? await store.head(key, { signal })
         : (await blocks.openRead(key, Math.min(stored.size, OPEN_BYTES), signal)).info;

@@ -1,6 +1,7 @@
 /** A block cache over a store of the test's choice, with its budget and pool at hand. */
 import { BlockCache } from '../../src/cache/block-cache.ts';
 import { BlockPool } from '../../src/cache/block-pool.ts';
+import type { BlockTier } from '../../src/cache/block-tier.ts';
 import { Budget } from '../../src/cache/budget.ts';
 import { systemClock } from '../../src/concurrency.ts';
 import type { ReadReply } from '../../src/fuse/ops.ts';
@@ -19,7 +20,7 @@ export interface Setup<S extends ObjectStore> {
 export function setup<S extends ObjectStore>(
   store: S,
   total = 64 * MIB,
-  options: { maxRequestBytes?: number; maxReadAhead?: number } = {},
+  options: { maxRequestBytes?: number; maxReadAhead?: number; tier?: BlockTier } = {},
 ): Setup<S> {
   const budget = new Budget(total);
   const pool = new BlockPool();

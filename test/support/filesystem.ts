@@ -1,6 +1,7 @@
 /** The real filesystem over a store in memory, with a clock that tests move: no kernel, no network. */
 import { BlockCache } from '../../src/cache/block-cache.ts';
 import { BlockPool } from '../../src/cache/block-pool.ts';
+import type { BlockTier } from '../../src/cache/block-tier.ts';
 import { Budget } from '../../src/cache/budget.ts';
 import { Spool, type SpoolOptions } from '../../src/cache/spool.ts';
 import { UnsavedMemory } from '../../src/cache/unsaved-memory.ts';
@@ -36,6 +37,8 @@ export interface TestOptions {
   readonly budget?: number;
   readonly sizes?: UploadSizes;
   readonly telemetry?: Counters;
+  /** Default: none. */
+  readonly tier?: BlockTier;
   /** Default: unsaved bytes stay in memory. */
   readonly spool?: SpoolOptions;
 }
@@ -49,7 +52,7 @@ export interface TestFileSystem {
   readonly budget: Budget;
   readonly environment: FileSystemParts;
   /** The same bucket mounted anew: nothing but what S3 has is known. */
-  remount(options?: Partial<FileSystemOptions>): TestFileSystem;
+  remount(options?: Partial<FileSystemOptions>, tier?: BlockTier): TestFileSystem;
 }
 
 export function makeFileSystem(test: TestOptions = {}): TestFileSystem {
@@ -58,7 +61,7 @@ export function makeFileSystem(test: TestOptions = {}): TestFileSystem {
   const counters = test.telemetry ?? new Counters();
   const budget = new Budget(test.budget ?? 32 * 1024 * 1024);
   const pool = new BlockPool();
-  const blocks = new BlockCache({ store, budget, pool, telemetry: counters, clock });
+  const blocks = new BlockCache({ store, budget, pool, telemetry: counters, clock, tier: test.tier });
   const spool = new Spool(new UnsavedMemory(budget, pool), test.spool ?? {});
   const environment: FileSystemParts = {
     store,
@@ -82,6 +85,7 @@ export function makeFileSystem(test: TestOptions = {}): TestFileSystem {
     counters,
     budget,
     environment,
-    remount: options => makeFileSystem({ ...test, store, clock, options: { ...test.options, ...options } }),
+    remount: (options, tier) =>
+      makeFileSystem({ ...test, store, clock, options: { ...test.options, ...options }, ...(tier && { tier }) }),
   };
 }

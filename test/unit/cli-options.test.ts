@@ -82,7 +82,7 @@ t.test('what is wrong is told in one sentence, with exit code 1', async t => {
 
 t.test("words of mount(8), systemd, libfuse and s3fs's past", async t => {
   const { kernelOptions, warnings, values } = config(
-    'rw,nosuid,nodev,noexec,noatime,_netdev,nofail,noauto,user,x-systemd.automount,x-systemd.idle-timeout=60,big_writes,nocopyapi,nonempty,use_cache=/tmp/c,-o'.replace(
+    'rw,nosuid,nodev,noexec,noatime,_netdev,nofail,noauto,user,x-systemd.automount,x-systemd.idle-timeout=60,big_writes,nocopyapi,nonempty,ahbe_conf=/tmp/c,-o'.replace(
       ',-o',
       '',
     ),
@@ -91,7 +91,7 @@ t.test("words of mount(8), systemd, libfuse and s3fs's past", async t => {
   t.equal(values.nonempty, true);
   t.equal(warnings.length, 3, 'one warning for each word that does nothing');
   t.match(warnings.join('\n'), /big_writes is always on; it is ignored/);
-  t.match(warnings.join('\n'), /use_cache is understood but has no effect yet/);
+  t.match(warnings.join('\n'), /ahbe_conf is understood but has no effect yet/);
 });
 
 t.test('a word twice warns once, rw undoes ro, the later spelling wins', async t => {
