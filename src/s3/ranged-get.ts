@@ -63,20 +63,28 @@ export class RangedGet {
       const before = this.#received;
       const must = this.#info?.etag ?? this.#request.ifMatch;
       const condition = must === undefined ? '' : `if-match: ${this.#spelled(must)}\r\n`;
-      await this.#requests.once(
-        {
-          operation: 'GetObject',
-          method: 'GET',
-          key: this.#key,
-          unsigned: `range: bytes=${offset + before}-${offset + length - 1}\r\n${condition}`,
-          answer: head => this.#begin(head, before, must),
-          progress: bytes => {
-            this.#received = before + bytes;
-            this.#sink.filled?.(this.#received);
-          },
-        },
-        context,
+      await this.#requests.hedge.run(
+        sending =>
+          this.#requests.once(
+            {
+              operation: 'GetObject',
+              method: 'GET',
+              key: this.#key,
+              unsigned: `range: bytes=${offset + before}-${offset + length - 1}\r\n${condition}`,
+              answer: head => {
+                sending.answered();
+                return this.#begin(head, before, must);
+              },
+              progress: bytes => {
+                this.#received = before + bytes;
+                this.#sink.filled?.(this.#received);
+              },
+            },
+            context,
+            sending.signal,
+          ),
         signal,
+        () => this.#requests.hasRoom,
       );
       if (this.#received < this.#expected) {
         throw this.#corrupt(`${this.#received} of ${this.#expected} bytes came`);

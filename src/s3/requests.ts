@@ -11,6 +11,7 @@ import type { BucketEndpoint } from './endpoint.ts';
 import { pathOf } from './endpoint.ts';
 import type { Remedy, Sent } from './error-kinds.ts';
 import { Failure, failureOfAnswer, failureOfTransport } from './error-kinds.ts';
+import { Hedge } from './hedge.ts';
 import type { ResponseHead } from './http-message.ts';
 import type { HttpAnswer, HttpTransport } from './http-transport.ts';
 import type { HeaderList } from './object-headers.ts';
@@ -79,6 +80,8 @@ const NO_HEADERS: HeaderList = [];
 
 export class S3Requests {
   readonly options: RequestsOptions;
+  /** For requests that may be sent twice. */
+  readonly hedge: Hedge;
   readonly #environment: RetryEnvironment<What>;
   #endpoint: BucketEndpoint;
   #signing: Signing | undefined;
@@ -89,6 +92,7 @@ export class S3Requests {
     this.#endpoint = endpoint;
     this.options = options;
     const { clock, telemetry, bucket } = options;
+    this.hedge = new Hedge(clock, telemetry);
     this.#environment = {
       policy: options.retry,
       clock,
@@ -105,6 +109,11 @@ export class S3Requests {
 
   get endpoint(): BucketEndpoint {
     return this.#endpoint;
+  }
+
+  /** False while requests wait for a connection: then what is late is late because of ourselves. */
+  get hasRoom(): boolean {
+    return this.options.transport.state(this.#endpoint.origin).waiting === 0;
   }
 
   /** Sends `request` with retries. Rejects with `Failure`. */

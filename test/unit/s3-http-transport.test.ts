@@ -1,7 +1,10 @@
+import { createServer as createTlsServer } from 'node:https';
 import type net from 'node:net';
+import type { AddressInfo } from 'node:net';
 import fc from 'fast-check';
 import type { Test } from 'tap';
 import t from 'tap';
+import { makeCertificates } from '../../src/embedded-s3/certificate.ts';
 import { HttpError } from '../../src/s3/http-message.ts';
 import type { HttpAnswer, HttpRequest, HttpTransportOptions } from '../../src/s3/http-transport.ts';
 import { HttpTransport } from '../../src/s3/http-transport.ts';
@@ -432,3 +435,26 @@ async function scriptedBody(total: number): Promise<ScriptedServer & { body(): B
     close: () => new Promise<void>(resolve => void server.close(() => resolve())),
   };
 }
+
+t.test('a TLS session is resumed: a further connection costs no full handshake', async t => {
+  const { ca, cert, key } = makeCertificates();
+  const reused: boolean[] = [];
+  const server = createTlsServer({ cert, key }, (_request, response) => response.end('x'));
+  server.on('secureConnection', socket => reused.push(socket.isSessionReused()));
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  const origin = { id: `https://127.0.0.1:${port}`, secure: true, host: '127.0.0.1', port };
+  const transport = new HttpTransport({ tls: { ca } });
+  t.teardown(() => {
+    transport.close();
+    server.close();
+    server.closeAllConnections();
+  });
+  const request = { origin, method: 'GET', head: 'GET / HTTP/1.1\r\nhost: a\r\n\r\n' };
+  await transport.request(request);
+  await Promise.all([1, 2, 3, 4].map(() => transport.request(request)));
+  const [first, ...further] = reused;
+  t.equal(first, false);
+  t.ok(further.length > 0, 'requests at the same time have connections of their own');
+  t.ok(further.every(each => each));
+});

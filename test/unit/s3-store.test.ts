@@ -168,6 +168,18 @@ t.test('a body that breaks goes on where it broke', async t => {
   }
 });
 
+t.test('a GET whose answer is late is sent once more, and the slow one is left', async t => {
+  const { s3, store, counters } = await place(t);
+  const body = Buffer.from(Uint8Array.from({ length: 300_000 }, (_, i) => (i * 31) % 253));
+  s3.putObject(BUCKET, 'a', body);
+  for (let i = 0; i < 100; i++) await read(store, 'a', 1000);
+  s3.faults.add({ kind: 'slow', operation: 'GetObject', count: 1, ms: 60_000 });
+  const before = counters.get('s3.GetObject');
+  t.equal(Buffer.compare(await read(store, 'a'), body), 0);
+  t.equal(counters.get('s3.GetObject'), before + 2);
+  t.equal(counters.get('s3.hedges_won'), counters.get('s3.hedged'));
+});
+
 t.test('a file that changes while its body breaks is never mixed', async t => {
   const { s3, store } = await place(t);
   s3.putObject(BUCKET, 'v', Buffer.alloc(1_000_000, 1));
