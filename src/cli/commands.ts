@@ -107,6 +107,22 @@ export const COMMANDS: readonly Command[] = [
     },
   },
   {
+    name: 'restore',
+    usage: '[--days=N] [--tier=TIER] FILE...',
+    summary: 'bring files back from Glacier, or show how it stands',
+    text: 'Asks S3 for readable copies of files in an archive (Glacier Flexible Retrieval, Deep Archive, archive tiers of Intelligent-Tiering) and shows how it stands. Until a copy is there, reading fails with EACCES. Minutes (Expedited), hours (Standard) or up to two days (Bulk); S3 charges for it.',
+    flags: {
+      days: { value: 'N', help: 'how long the copy stays (7)' },
+      tier: { value: 'TIER', help: 'Standard, Bulk or Expedited (Standard)' },
+      show: { help: 'only show how it stands' },
+    },
+    words: [1, 10_000],
+    async run({ positional, flags }, output) {
+      const { restoreCommand } = await import('./restore.ts');
+      await restoreCommand(positional, flags, output);
+    },
+  },
+  {
     name: 'unit',
     usage: 'BUCKET MOUNTPOINT [-o ...]',
     summary: 'print or install a systemd unit that mounts at boot',

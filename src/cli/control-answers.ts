@@ -1,5 +1,7 @@
 /** What a mount answers over its control socket. */
+import { archiveState, restoreObject } from '../fs/archives.ts';
 import type { S3FileSystem } from '../fs/filesystem.ts';
+import type { S3Store } from '../s3/s3-store.ts';
 import type { ControlAnswers } from './control-server.ts';
 import type { Failed } from './failure-memory.ts';
 import { mountReport, type ReportParts } from './mount-report.ts';
@@ -19,8 +21,9 @@ export interface UnsavedAnswer {
   readonly files: number;
 }
 
-export interface AnswerParts extends Omit<ReportParts, 'status'> {
+export interface AnswerParts extends Omit<ReportParts, 'status' | 'store'> {
   readonly filesystem: S3FileSystem;
+  readonly store: S3Store;
 }
 
 export function controlAnswers(parts: AnswerParts): ControlAnswers {
@@ -38,6 +41,10 @@ export function controlAnswers(parts: AnswerParts): ControlAnswers {
       since: new Date(parts.since).toISOString(),
       failures: telemetry.failures.of(path),
     }),
+    restore: ({ path, days, tier }, _, signal) =>
+      days === undefined
+        ? parts.store.head(path, { signal }).then(archiveState)
+        : restoreObject(parts.store, path, days, tier),
     flush: ({ path }, progress, signal) => filesystem.flushBelow(path, progress, signal),
   };
 }

@@ -2,6 +2,7 @@
  * What is said over a mount's control socket: one request, a line of JSON, and lines of JSON in answer; the last one is a
  * result or an error. Pure. Whoever can connect is the mount's owner or root; what they send is checked all the same.
  */
+import type { RestoreTier } from '../s3/store.ts';
 import type { ExitCode } from './exit-codes.ts';
 
 /** Paths are relative to the mount point, without a slash in front; empty for the mount itself. */
@@ -9,7 +10,9 @@ export type ControlRequest =
   | { readonly do: 'status' }
   | { readonly do: 'unsaved' }
   | { readonly do: 'why'; readonly path: string }
-  | { readonly do: 'flush'; readonly path: string };
+  | { readonly do: 'flush'; readonly path: string }
+  /** Without `days` nothing is restored: it only tells how it stands. */
+  | { readonly do: 'restore'; readonly path: string; readonly days?: number; readonly tier: RestoreTier };
 
 export type ControlReply =
   | { readonly progress: unknown }
@@ -20,6 +23,11 @@ export type ControlReply =
 export const MAX_REQUEST = 32 * 1024;
 /** PATH_MAX of limits.h. */
 const MAX_PATH = 4096;
+
+/** S3 takes any number; ten years is a slip of the keyboard. */
+const MAX_DAYS = 3650;
+
+const TIERS: ReadonlySet<unknown> = new Set<RestoreTier>(['Standard', 'Bulk', 'Expedited']);
 
 /** What was sent is no request; the message is one sentence. */
 export class BadRequest extends Error {
@@ -43,6 +51,16 @@ export function parseRequest(line: string): ControlRequest {
     case 'why':
     case 'flush':
       return { do: given['do'], path: pathIn(given) };
+    case 'restore': {
+      const { days, tier } = given;
+      if (!TIERS.has(tier)) throw new BadRequest('tier is Standard, Bulk or Expedited.');
+      const wish = { do: 'restore', path: pathIn(given), tier: tier as RestoreTier } as const;
+      if (days === undefined) return wish;
+      if (typeof days !== 'number' || !Number.isInteger(days) || days < 1 || days > MAX_DAYS) {
+        throw new BadRequest(`days is a number from 1 to ${MAX_DAYS}.`);
+      }
+      return { ...wish, days };
+    }
     default:
       throw new BadRequest('this version does not know what is asked for.');
   }

@@ -41,6 +41,7 @@ export function fileSystemOptions(values: OptionValues, mounter: Mounter): FileS
     link: values.link ?? 'refuse',
     xattr: values.use_xattr ?? true,
     bucketSize: values.bucket_size ?? DEFAULT_BUCKET_SIZE,
+    indexers: values.indexers ?? 'refuse',
     hostname: mounter.hostname,
   };
 }

@@ -78,7 +78,10 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
     clock: systemClock,
     sizes: uploadSizes(values),
     keepSent: values.keep_sent ?? false,
-    options: fileSystemOptions(values, { uid, gid, hostname: hostname() }),
+    options: {
+      ...fileSystemOptions(values, { uid, gid, hostname: hostname() }),
+      address: { bucket: config.bucket, prefix: config.prefix },
+    },
     notifier: undefined,
     mimeTypes: mimeTypes(values.mime),
   };

@@ -228,6 +228,11 @@ const semantics = {
     kind: path(homedir),
     help: 'content types by suffix (/etc/mime.types)',
   }),
+  indexers: option({
+    section: 'Semantics',
+    kind: choice('refuse', 'allow'),
+    help: 'updatedb, plocate, baloo and tracker: kept from walking the bucket (refuse)',
+  }),
   bucket_size: option({
     section: 'Semantics',
     kind: bytes(1, 1, 2 ** 60, '100GB'),

@@ -181,7 +181,12 @@ export function checkCustomerKey(object: StoredObject, given: string | undefined
 
 export function isArchived(object: StoredObject, now: number): boolean {
   const { storageClass: name, archiveStatus, restoredUntil } = object.attributes;
-  return (ARCHIVED.has(name) || archiveStatus !== undefined) && !(restoredUntil !== undefined && restoredUntil > now);
+  const isReadable = restoredUntil !== undefined && restoredUntil > now && !isRestoring(object, now);
+  return (ARCHIVED.has(name) || archiveStatus !== undefined) && !isReadable;
+}
+
+export function isRestoring({ attributes: { restoringUntil } }: StoredObject, now: number): boolean {
+  return restoringUntil !== undefined && restoringUntil > now;
 }
 
 /** S3 answers metadata that is not ASCII in the form of RFC 2047. */
@@ -194,6 +199,7 @@ export function objectHeaders(
   object: StoredObject,
   overrides: ReadonlyMap<string, string>,
   withChecksum: boolean,
+  now: number,
 ): string[] {
   const { attributes } = object;
   const headers = [
@@ -222,7 +228,8 @@ export function objectHeaders(
   if (attributes.tags.length > 0) headers.push('x-amz-tagging-count', String(attributes.tags.length));
   if (object.versionId !== undefined) headers.push('x-amz-version-id', object.versionId);
   if (attributes.archiveStatus !== undefined) headers.push('x-amz-archive-status', attributes.archiveStatus);
-  if (attributes.restoredUntil !== undefined) {
+  if (isRestoring(object, now)) headers.push('x-amz-restore', 'ongoing-request="true"');
+  else if (attributes.restoredUntil !== undefined && attributes.restoredUntil > now) {
     headers.push(
       'x-amz-restore',
       `ongoing-request="false", expiry-date="${new Date(attributes.restoredUntil).toUTCString()}"`,

@@ -18,6 +18,8 @@ export interface Modes {
   readonly versioning?: boolean;
   /** Objects are encrypted by KMS unless told otherwise: their ETag is no MD5. */
   readonly kms?: boolean;
+  /** ms until a restored copy of an archived object can be read; absent: at once. S3 takes minutes to two days. */
+  readonly restoreTakes?: number;
   /** Completing a completed upload again succeeds, as S3 does for a while; otherwise NoSuchUpload. */
   readonly repeatableComplete?: boolean;
 }

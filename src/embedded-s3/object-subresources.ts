@@ -1,5 +1,5 @@
 /** What hangs on an object or bucket beside its bytes: tags, ACL, attributes, a restored copy. */
-import { checkTags } from './attributes.ts';
+import { checkTags, isRestoring } from './attributes.ts';
 import { fromByteString } from './byte-string.ts';
 import { type BucketCall, emptyReply, headerOf, type Reply, versionHeader, xmlReply } from './call.ts';
 import { findObject } from './objects.ts';
@@ -111,7 +111,7 @@ export function getObjectAttributes(call: BucketCall): Reply {
 
 const DAY = 24 * 3600 * 1000;
 
-/** The restored copy is there at once: who waits for a restore in earnest injects a clock. */
+/** The restored copy is there at once, or after the time that the mode `restoreTakes` says. */
 export async function restoreObject(call: BucketCall): Promise<Reply> {
   const root = parseXml(await receiveText(call));
   const days = Number((root && childText(root, 'Days')) ?? 1);
@@ -124,7 +124,9 @@ export async function restoreObject(call: BucketCall): Promise<Reply> {
     });
   }
   const now = call.world.clock.now();
+  if (isRestoring(object, now)) throw new S3Failure('RestoreAlreadyInProgress');
   const again = restoredUntil !== undefined && restoredUntil > now;
-  await change(call, object, { restoredUntil: now + days * DAY });
+  const takes = again ? 0 : (call.world.modes.restoreTakes ?? 0);
+  await change(call, object, { restoredUntil: now + takes + days * DAY, restoringUntil: now + takes });
   return emptyReply(again ? 200 : 202);
 }

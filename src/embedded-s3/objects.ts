@@ -77,7 +77,7 @@ export function getObject(call: BucketCall): Reply {
   } else range = parseRange(rangeHeader, size);
 
   const wantsChecksum = headerOf(call, 'x-amz-checksum-mode')?.toUpperCase() === 'ENABLED' && range === undefined;
-  const headers = objectHeaders(object, query.size > 0 ? query : NO_OVERRIDES, wantsChecksum);
+  const headers = objectHeaders(object, query.size > 0 ? query : NO_OVERRIDES, wantsChecksum, world.clock.now());
   if (partNumber !== undefined && object.parts) headers.push('x-amz-mp-parts-count', String(object.parts.length));
   if (range === undefined) return { status: 200, headers, body: { content: object.content, offset: 0, length: size } };
   // The one part of an empty object is no range.

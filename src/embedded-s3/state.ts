@@ -20,6 +20,8 @@ export interface ObjectAttributes {
   readonly tags: Pairs;
   /** A restored copy of an archived object lasts until then, ms since the epoch. */
   readonly restoredUntil?: number | undefined;
+  /** The restored copy is being made until then, ms since the epoch. */
+  readonly restoringUntil?: number | undefined;
   /** `x-amz-archive-status` of INTELLIGENT_TIERING. */
   readonly archiveStatus?: string | undefined;
 }

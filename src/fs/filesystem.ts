@@ -34,6 +34,7 @@ import {
   statusOf,
 } from './filesystem-status.ts';
 import { HandleTable } from './handles.ts';
+import { Indexers } from './indexers.ts';
 import { DirectoryInode, FileInode, type Inode, SpecialInode } from './inode.ts';
 import { byteLength, HIDDEN_PREFIX, isShowable, NAME_MAX } from './keys.ts';
 import { O_ACCMODE, O_RDONLY, S_IFLNK, S_IFMT, S_IFREG, typeOf, withoutSuidgid } from './modes.ts';
@@ -46,6 +47,7 @@ import { compareTimes, decodePosix, type FullPosix } from './posix.ts';
 import { recover, type Unsaved } from './recovery.ts';
 import { Renamer } from './rename.ts';
 import { Saver } from './saver.ts';
+import { isVirtualXattr, VirtualXattrs } from './virtual-xattrs.ts';
 import { Walks } from './walks.ts';
 import { ACL_ACCESS, inheritAcl, withModeInAcl, withoutXattr, withXattr } from './xattrs.ts';
 
@@ -68,6 +70,8 @@ export class S3FileSystem implements FileSystemOps {
   readonly #files: OpenFiles;
   readonly #walks: Walks;
   readonly #normalization: NormalizationHints;
+  readonly #indexers: Indexers;
+  readonly #virtualXattrs: VirtualXattrs;
 
   constructor(parts: FileSystemParts) {
     const types: ContentTypes = parseMimeTypes(parts.mimeTypes);
@@ -80,6 +84,8 @@ export class S3FileSystem implements FileSystemOps {
     this.#files = new OpenFiles(parts, this.namespace, this.#saver, this.#orphans, this.#handles);
     this.#walks = new Walks(parts, this.namespace);
     this.#normalization = new NormalizationHints(parts.telemetry);
+    this.#indexers = new Indexers(parts);
+    this.#virtualXattrs = new VirtualXattrs(parts);
   }
 
   // --- names ----------------------------------------------------------------------------------------------------------
@@ -425,8 +431,9 @@ export class S3FileSystem implements FileSystemOps {
 
   // --- directories ----------------------------------------------------------------------------------------------------
 
-  opendir(nodeid: number): OpenReply {
+  opendir(nodeid: number, _flags: number, ctx: RequestContext): OpenReply {
     const directory = this.namespace.directory(nodeid);
+    this.#indexers.check(ctx.pid);
     directory.opens++;
     this.#walks.descended(directory);
     return { fh: this.#handles.openDirectory(new DirectoryReader(this.#environment, this.namespace, directory)) };
@@ -466,16 +473,18 @@ export class S3FileSystem implements FileSystemOps {
   // --- extended attributes --------------------------------------------------------------------------------------------
 
   getxattr(nodeid: number, name: string, ctx: RequestContext): Awaitable<Uint8Array> {
-    this.#expectXattrs();
     const inode = this.namespace.inode(nodeid);
+    if (isVirtualXattr(name)) return this.#virtualXattrs.get(inode, name, ctx.signal);
+    this.#expectXattrs();
     if (!(inode instanceof FileInode) || inode.exact) return xattrOf(inode, name);
     return this.namespace.exactly(inode, ctx.signal).then(exact => xattrOf(exact, name));
   }
 
   async setxattr(nodeid: number, name: string, value: Uint8Array, flags: number): Promise<void> {
-    this.#expectXattrs();
     if (this.#environment.options.readOnly) throw new FsError('EROFS');
     const inode = this.namespace.inode(nodeid);
+    if (isVirtualXattr(name)) return this.#virtualXattrs.set(inode, name, value);
+    this.#expectXattrs();
     const copy = value.slice();
     await this.#learn(inode);
     this.#setPosix(inode, { ...withXattr(inode.posix, name, copy, flags), ctime: this.#names.now() });
@@ -485,10 +494,12 @@ export class S3FileSystem implements FileSystemOps {
   async listxattr(nodeid: number, ctx: RequestContext): Promise<readonly string[]> {
     this.#expectXattrs();
     const inode = await this.namespace.exactly(this.namespace.inode(nodeid), ctx.signal);
-    return [...inode.posix.xattrs.keys()];
+    // What is made up here is found by its name only: `cp -a` and `rsync -X` would carry it along as if it were stored.
+    return [...inode.posix.xattrs.keys()].filter(name => !isVirtualXattr(name));
   }
 
   async removexattr(nodeid: number, name: string): Promise<void> {
+    if (isVirtualXattr(name)) throw new FsError('EPERM', `${name} tells what S3 has and cannot be removed`);
     this.#expectXattrs();
     if (this.#environment.options.readOnly) throw new FsError('EROFS');
     const inode = this.namespace.inode(nodeid);

@@ -32,6 +32,10 @@ export interface FileSystemOptions {
   readonly xattr: boolean;
   /** Free bytes that statfs shows; total is the same. */
   readonly bucketSize: number;
+  /** Where keys lead outside of this mount, for people: the bucket, and what stands before every key. */
+  readonly address?: { readonly bucket: string; readonly prefix: string };
+  /** `indexers=allow`: programs that index whole disks may walk the bucket. */
+  readonly indexers?: 'refuse' | 'allow';
   /** Stands in the names of conflict copies. */
   readonly hostname: string;
 }

@@ -152,6 +152,7 @@ export const RIGHT_OF: Readonly<Record<string, string>> = {
   AbortMultipartUpload: 's3:AbortMultipartUpload',
   DeleteObject: 's3:DeleteObject',
   DeleteObjects: 's3:DeleteObject',
+  RestoreObject: 's3:RestoreObject',
 };
 
 /** What a person can do, by S3's code; then by kind. */
@@ -174,7 +175,7 @@ function advice(kind: StoreErrorKind, code: string | undefined, subject: Subject
     case 'forbidden':
       return `the credentials need ${RIGHT_OF[subject.operation] ?? `the right for ${subject.operation}`} on bucket ${subject.bucket}`;
     case 'archived':
-      return 'restore the object from its archive first';
+      return 'restore the object from its archive first (s3mount restore FILE)';
     case 'no-such-bucket':
       return 'check the name and, for a provider other than AWS, url=';
     default:

@@ -31,6 +31,7 @@ import type {
   ObjectStore,
   ObjectVersion,
   RequestOptions,
+  RestoreRequest,
   StoreFeatures,
   StoreLimits,
   Upload,
@@ -168,6 +169,25 @@ export class S3Store implements ObjectStore {
     options?: RequestOptions,
   ): Promise<Written> {
     return this.#writes.copy(source, key, description, condition, options);
+  }
+
+  async restore(key: string, { days, tier }: RestoreRequest, options: RequestOptions = {}): Promise<boolean> {
+    const { control, requests } = this.#context;
+    const { output } = await atTheDoor(
+      control.run('RestoreObject', key, options.signal, (sdk, client, bucket, sendOptions) =>
+        client.send(
+          new sdk.RestoreObjectCommand({
+            Bucket: bucket,
+            Key: wholeKey(requests, key),
+            RestoreRequest: { ...(days === undefined ? {} : { Days: days }), GlacierJobParameters: { Tier: tier } },
+            ...requestPayer(requests),
+          }),
+          sendOptions,
+        ),
+      ),
+    );
+    // 202: the work begins; 200: there was a copy already.
+    return output.$metadata.httpStatusCode === 202;
   }
 
   async tags(key: string, options: RequestOptions = {}): Promise<readonly (readonly [string, string])[]> {

@@ -8,5 +8,6 @@ export {
   DeleteObjectsCommand,
   GetObjectTaggingCommand,
   ListPartsCommand,
+  RestoreObjectCommand,
   S3Client,
 } from '@aws-sdk/client-s3';

@@ -134,6 +134,14 @@ export interface UploadedPart {
   readonly size: number;
 }
 
+/** How fast an archive gives back, from the dearest to the cheapest: minutes, hours, up to two days. */
+export type RestoreTier = 'Expedited' | 'Standard' | 'Bulk';
+
+export interface RestoreRequest {
+  readonly days?: number;
+  readonly tier: RestoreTier;
+}
+
 export interface RequestOptions {
   readonly signal?: AbortSignal;
 }
@@ -224,6 +232,12 @@ export interface ObjectStore {
     condition: WriteCondition | undefined,
     options?: RequestOptions,
   ): Promise<Written>;
+  /**
+   * Asks for a readable copy of an archived object, for `days` (absent: where the class keeps it by itself). False: there is
+   * one already, and it stays for `days` from now on. Fails with `conflict` while one is being made, with `archived` where
+   * the class has no archive.
+   */
+  restore(key: string, request: RestoreRequest, options?: RequestOptions): Promise<boolean>;
   tags(key: string, options?: RequestOptions): Promise<readonly (readonly [string, string])[]>;
   /** No error if there is no such object. With `ifMatch` only that version is deleted, where the store can. */
   delete(key: string, options?: RequestOptions & { readonly ifMatch?: string }): Promise<void>;

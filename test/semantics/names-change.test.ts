@@ -44,7 +44,7 @@ t.test('D4 changed while it is read', async t => {
   const { ctx } = kernel;
   const names = Array.from({ length: 2500 }, (_, i) => String(i).padStart(5, '0'));
   for (const name of names) store.putForeign(name, '');
-  const { fh } = filesystem.opendir(1);
+  const { fh } = filesystem.opendir(1, 0, ctx);
   const seen: string[] = [];
   let cookie = 0;
   for (;;) {

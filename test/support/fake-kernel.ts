@@ -231,6 +231,14 @@ export class FakeKernel {
     return this.#with(path, ({ nodeid }) => this.#ops.setxattr(nodeid, name, value, flags, this.ctx));
   }
 
+  listxattr(path: string): Promise<readonly string[]> {
+    return this.#with(path, async ({ nodeid }) => this.#ops.listxattr(nodeid, this.ctx));
+  }
+
+  removexattr(path: string, name: string): Promise<void> {
+    return this.#with(path, ({ nodeid }) => this.#ops.removexattr(nodeid, name, this.ctx));
+  }
+
   getxattr(path: string, name: string): Promise<Uint8Array> {
     return this.#with(path, ({ nodeid }) => this.#ops.getxattr(nodeid, name, this.ctx));
   }

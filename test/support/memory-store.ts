@@ -23,6 +23,7 @@ import type {
   ObjectStore,
   ObjectVersion,
   RequestOptions,
+  RestoreRequest,
   StoreFeatures,
   StoreLimits,
   Upload,
@@ -39,6 +40,7 @@ export type StoreOperation =
   | 'PutObject'
   | 'CopyObject'
   | 'GetObjectTagging'
+  | 'RestoreObject'
   | 'DeleteObject'
   | 'DeleteObjects'
   | 'CreateMultipartUpload'
@@ -397,6 +399,17 @@ export class MemoryStore implements ObjectStore {
     });
   }
 
+  restore(key: string, _request: RestoreRequest, options: RequestOptions = {}): Promise<boolean> {
+    return this.#call({ operation: 'RestoreObject', key }, options.signal, () => {
+      const object = this.#current('RestoreObject', key, undefined);
+      if (!ARCHIVE_CLASSES.has(object.description.storageClass ?? '')) {
+        throw new StoreError('archived', `RestoreObject of "${key}": its storage class has no archive`);
+      }
+      this.restoreForeign(key);
+      return !object.restored;
+    });
+  }
+
   tags(key: string, options: RequestOptions = {}): Promise<readonly (readonly [string, string])[]> {
     return this.#call({ operation: 'GetObjectTagging', key }, options.signal, () => [
       ...(this.#current('GetObjectTagging', key, undefined).description.tags ?? []),
@@ -539,6 +552,7 @@ export class MemoryStore implements ObjectStore {
       serverDate: this.#date(),
       description,
       tagCount: tags?.length ?? 0,
+      ...(object.restored ? { restore: 'ongoing-request="false", expiry-date="Fri, 01 Jan 2100 00:00:00 GMT"' } : {}),
       archived: ARCHIVE_CLASSES.has(description.storageClass ?? '') && !object.restored,
     };
   }

@@ -16,7 +16,15 @@ import { output } from '../support/s3mount-command.ts';
 t.test('requests are read strictly', async t => {
   t.same(parseRequest('{"do":"status","more":1}'), { do: 'status' });
   t.same(parseRequest('{"do":"why","path":"/a//b/./c/"}'), { do: 'why', path: 'a/b/c' });
+  t.same(parseRequest('{"do":"restore","path":"a","days":7,"tier":"Bulk"}'), {
+    do: 'restore',
+    path: 'a',
+    days: 7,
+    tier: 'Bulk',
+  });
   for (const line of [
+    '{"do":"restore","path":"a","days":0,"tier":"Bulk"}',
+    '{"do":"restore","path":"a","days":7,"tier":"Quick"}',
     '',
     'null',
     '7',
@@ -58,6 +66,7 @@ const nothing: ControlAnswers = {
   status: () => ({ fine: true }),
   unsaved: () => ({ bytes: 0, files: 0 }),
   why: () => [],
+  restore: () => ({ state: 'online' }),
   flush: () => ({ saved: 0, failed: [] }),
 };
 
