@@ -140,6 +140,33 @@ export const COMMANDS: readonly Command[] = [
     },
   },
   {
+    name: 'iam-policy',
+    usage: 'BUCKET[:/path] [--read-only] [--prefix P] [--kms KEY]',
+    summary: 'print the least IAM policy for a mount',
+    text: 'Prints the least IAM policy with which the bucket, or what lies below a prefix of it, can be mounted; no action in it can be left out. For objects that are encrypted by a key of KMS name that key.',
+    flags: {
+      'read-only': { help: 'for a mount with -o ro' },
+      prefix: { value: 'P', help: 'only below this prefix' },
+      kms: { value: 'KEY', help: 'ARN or ID of the key of KMS' },
+      acl: { help: 'default_acl= is used' },
+      partition: { value: 'NAME', help: 'aws, aws-cn or aws-us-gov (aws)' },
+    },
+    words: [1, 1],
+    async run({ positional, flags }, { print }) {
+      const { iamPolicy, policyText } = await import('./iam-policy.ts');
+      const text = (name: string): string | undefined => flags[name] as string | undefined;
+      const document = iamPolicy({
+        source: positional[0]!,
+        readOnly: flags['read-only'] === true,
+        prefix: text('prefix'),
+        kms: text('kms'),
+        partition: text('partition'),
+        acl: flags['acl'] === true,
+      });
+      print(policyText(document));
+    },
+  },
+  {
     name: 'completion',
     usage: 'bash|zsh|fish',
     summary: 'print completion for a shell: eval "$(s3mount completion bash)"',

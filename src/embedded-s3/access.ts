@@ -9,8 +9,16 @@ interface Statement {
   readonly everyone: boolean;
   readonly actions: readonly RegExp[];
   readonly resources: readonly RegExp[];
-  /** `StringLike`/`StringEquals` on `s3:prefix`, the condition that folders of a shared bucket are granted with. */
-  readonly prefixes: readonly RegExp[] | undefined;
+  readonly conditions: readonly Condition[];
+}
+
+/** `StringLike` or `StringEquals` on one key of the request's context. */
+interface Condition {
+  /** In lower case: `s3:prefix`. */
+  readonly key: string;
+  readonly values: readonly RegExp[];
+  /** The operator ends in `IfExists`: a request without the key meets it. */
+  readonly ifExists: boolean;
 }
 
 export type Policy = readonly Statement[];
@@ -19,8 +27,8 @@ export interface Wish {
   readonly action: string;
   /** `arn:aws:s3:::bucket` or `arn:aws:s3:::bucket/key`. */
   readonly resource: string;
-  /** The `prefix` of a listing. */
-  readonly prefix: string;
+  /** What conditions may ask for: `s3:prefix`, the prefix of a listing; `kms:viaservice`. */
+  readonly context: Readonly<Record<string, string>>;
 }
 
 const ACTIONS: Partial<Readonly<Record<Operation, string>>> = {
@@ -46,9 +54,13 @@ export function actionOf(operation: Operation): string {
 const list = (value: unknown): string[] =>
   (Array.isArray(value) ? value : value === undefined ? [] : [value]).map(item => String(item));
 
+/** `*` and `?` match anything, `${*}`, `${?}` and `${$}` themselves. */
 function wildcard(pattern: string, flags = ''): RegExp {
-  const escaped = pattern.replace(/[.+^${}()|[\]\\]/g, '\\$&');
-  return new RegExp(`^${escaped.replaceAll('*', '[^]*').replaceAll('?', '[^]')}$`, flags);
+  const source = pattern.replace(/\$\{([*?$])\}|[.+^${}()|[\]\\*?]/g, (found, literal?: string) => {
+    if (literal !== undefined) return `\\${literal}`;
+    return found === '*' ? '[^]*' : found === '?' ? '[^]' : `\\${found}`;
+  });
+  return new RegExp(`^${source}$`, flags);
 }
 
 /** Reads a policy document. Throws MalformedPolicy. */
@@ -66,8 +78,6 @@ export function parsePolicy(json: string): Policy {
       throw new S3Failure('MalformedPolicy', { message: `Invalid effect: ${String(raw['Effect'])}` });
     }
     const principal = raw['Principal'];
-    const condition = raw['Condition'] as Record<string, Record<string, unknown>> | undefined;
-    const prefixes = [condition?.['StringLike']?.['s3:prefix'], condition?.['StringEquals']?.['s3:prefix']];
     return {
       effect: raw['Effect'],
       everyone: list(typeof principal === 'object' ? (principal as { AWS?: unknown } | null)?.AWS : principal).includes(
@@ -75,9 +85,39 @@ export function parsePolicy(json: string): Policy {
       ),
       actions: list(raw['Action']).map(action => wildcard(action, 'i')),
       resources: list(raw['Resource']).map(resource => wildcard(resource)),
-      prefixes: prefixes.some(one => one !== undefined) ? prefixes.flatMap(list).map(one => wildcard(one)) : undefined,
+      conditions: parseConditions(raw['Condition']),
     };
   });
+}
+
+const KNOWN_KEYS: ReadonlySet<string> = new Set(['s3:prefix', 'kms:viaservice']);
+
+/** A condition that is not understood would be overlooked, and allow what AWS does not: it is an error. */
+function parseConditions(raw: unknown): Condition[] {
+  const conditions: Condition[] = [];
+  for (const [operator, tests] of Object.entries((raw ?? {}) as Record<string, Record<string, unknown>>)) {
+    const known = /^String(Like|Equals)(IfExists)?$/.exec(operator);
+    for (const [name, values] of Object.entries(tests)) {
+      const key = name.toLowerCase();
+      if (!known || !KNOWN_KEYS.has(key)) {
+        throw new S3Failure('MalformedPolicy', {
+          message: `This server does not know the condition ${operator} ${name}`,
+        });
+      }
+      const exact = (text: string): string => text.replace(/[*?$]/g, letter => `\${${letter}}`);
+      conditions.push({
+        key,
+        values: list(values).map(value => wildcard(known[1] === 'Like' ? value : exact(value))),
+        ifExists: known[2] !== undefined,
+      });
+    }
+  }
+  return conditions;
+}
+
+function holds({ key, values, ifExists }: Condition, { context }: Wish): boolean {
+  const given = context[key];
+  return given === undefined ? ifExists : values.some(value => value.test(given));
 }
 
 function verdict(policy: Policy, wish: Wish, applies: (statement: Statement) => boolean): 'Allow' | 'Deny' | undefined {
@@ -86,7 +126,7 @@ function verdict(policy: Policy, wish: Wish, applies: (statement: Statement) => 
     if (!applies(statement)) continue;
     if (!statement.actions.some(action => action.test(wish.action))) continue;
     if (!statement.resources.some(resource => resource.test(wish.resource))) continue;
-    if (statement.prefixes && !statement.prefixes.some(prefix => prefix.test(wish.prefix))) continue;
+    if (!statement.conditions.every(condition => holds(condition, wish))) continue;
     if (statement.effect === 'Deny') return 'Deny';
     allowed = true;
   }
@@ -127,7 +167,7 @@ export function authorize(
   const wish: Wish = {
     action,
     resource: bucket ? `arn:aws:s3:::${bucket.name}${key === '' ? '' : `/${fromByteString(key)}`}` : '*',
-    prefix: fromByteString(prefix),
+    context: { 's3:prefix': fromByteString(prefix) },
   };
   const byBucket = bucketPolicy === undefined ? undefined : verdict(policyOf(bucketPolicy), wish, one => one.everyone);
   // The owner can always mend a policy that locks everybody out.
@@ -141,9 +181,23 @@ export function authorize(
   }
   if (identity.policy === undefined) return;
   const own = verdict(policyOf(identity.policy), wish, () => true);
-  if (own === 'Deny' || (own === undefined && byBucket !== 'Allow')) {
-    throw new S3Failure('AccessDenied', {
-      message: `The identity-based policy does not allow ${wish.action} on ${wish.resource}`,
-    });
-  }
+  if (own === 'Deny' || (own === undefined && byBucket !== 'Allow')) throw notAllowed(wish);
+}
+
+function notAllowed({ action, resource }: Wish): S3Failure {
+  return new S3Failure('AccessDenied', {
+    message: `The identity-based policy does not allow ${action} on ${resource}`,
+  });
+}
+
+/** The right to use a key of KMS, which its own policy may give too: here only that of the identity counts. */
+export function authorizeKms(identity: { readonly policy?: string } | undefined, action: string, key: string): void {
+  if (identity?.policy === undefined) return;
+  const region = /^arn:[^:]*:kms:([^:]*):/.exec(key)?.[1] ?? 'us-east-1';
+  const wish: Wish = {
+    action: `kms:${action}`,
+    resource: key.startsWith('arn:') ? key : `arn:aws:kms:${region}:000000000000:key/${key}`,
+    context: { 'kms:viaservice': `s3.${region}.amazonaws.com` },
+  };
+  if (verdict(policyOf(identity.policy), wish, () => true) !== 'Allow') throw notAllowed(wish);
 }

@@ -7,6 +7,7 @@ import { errorReply, sendReply } from './answer.ts';
 import { fromByteString } from './byte-string.ts';
 import type { BucketCall, Call, Reply, World } from './call.ts';
 import type { FaultRule, Faults } from './faults.ts';
+import { authorizeFurther } from './further-rights.ts';
 import { BUCKET_HANDLERS, SERVICE_HANDLERS } from './handlers.ts';
 import { type ConnectionPacer, latencyOf, type Pace } from './latency.ts';
 import { OPERATIONS, type Operation, route } from './route.ts';
@@ -136,6 +137,7 @@ async function work(
     authorize(identity, operation, bucket, key, target, query.get('prefix') ?? '');
   }
   const bucketCall: BucketCall = { ...call, bucket };
+  authorizeFurther(bucketCall, identity);
   try {
     return await BUCKET_HANDLERS[operation as keyof typeof BUCKET_HANDLERS](bucketCall);
   } catch (error) {

@@ -3,11 +3,11 @@
  *
  *     tsx src/embedded-s3/main.ts --bucket demo --bucket eu=eu-west-1 --latency get=20,put=30 --conn-bandwidth 90MB
  *
- * Options: --port N, --host H, --bucket NAME[=REGION] …, --key ID:SECRET[:TOKEN] …, --no-verify, --region R, --host-name H …,
+ * Options: --port N, --host H, --bucket NAME[=REGION] …, --key ID:SECRET[:TOKEN] …, --policy ID=FILE …, --no-verify, --region R, --host-name H …,
  * --tls [--ca-file F], --directory D, --latency CLASS=MS,…, --conn-bandwidth B, --copy-bandwidth B, --etag md5|fast,
  * --fault TEXT …, --mode NAME … (see `modes.ts`). While it runs, `control.ts` tells how to watch and change it.
  */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { parseBytes, parseDuration, parseFaults } from './faults.ts';
 import { parseLatency } from './latency.ts';
@@ -22,6 +22,7 @@ export function parseCommandLine(args: readonly string[]): { options: EmbeddedS3
       host: { type: 'string' },
       bucket: { type: 'string', multiple: true },
       key: { type: 'string', multiple: true },
+      policy: { type: 'string', multiple: true },
       'no-verify': { type: 'boolean' },
       region: { type: 'string' },
       'host-name': { type: 'string', multiple: true },
@@ -40,9 +41,21 @@ export function parseCommandLine(args: readonly string[]): { options: EmbeddedS3
     const [name = '', region] = text.split('=', 2);
     return region === undefined ? name : { name, region };
   });
+  const policies = new Map(
+    values.policy?.map(text => {
+      const [accessKeyId = '', file = ''] = text.split('=', 2);
+      return [accessKeyId, readFileSync(file, 'utf8')] as const;
+    }),
+  );
   const credentials = values.key?.map(text => {
     const [accessKeyId = '', secretAccessKey = '', sessionToken] = text.split(':');
-    return { accessKeyId, secretAccessKey, ...(sessionToken === undefined ? {} : { sessionToken }) };
+    const policy = policies.get(accessKeyId);
+    return {
+      accessKeyId,
+      secretAccessKey,
+      ...(sessionToken === undefined ? {} : { sessionToken }),
+      ...(policy === undefined ? {} : { policy }),
+    };
   });
   if (values.etag !== undefined && values.etag !== 'md5' && values.etag !== 'fast') {
     throw new Error(`--etag is md5 or fast, not '${values.etag}'`);

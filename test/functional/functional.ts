@@ -13,6 +13,8 @@ export interface Scene {
   readonly dir: string;
   /** Its key, with the slash at the end. */
   readonly prefix: string;
+  /** The same below the mount's own prefix, as the log has it. */
+  readonly shown: string;
   /** Another client of the bucket. */
   readonly client: ForeignClient;
   /** What the daemon has logged so far. */
@@ -32,19 +34,26 @@ export async function runFunctional(
   tests: readonly FunctionalTest[],
   options: MountTestOptions = {},
 ): Promise<void> {
+  const below = options.prefix === undefined ? '' : `${options.prefix}/`;
   const places = tests.map((test, index) => ({ test, name: `t${index}` }));
   const mount = await aMount(t, {
     ...options,
     async prepare(client, s3) {
       await options.prepare?.(client, s3);
-      for (const { test, name } of places) await test.prepare?.(client, `${name}/`);
+      for (const { test, name } of places) await test.prepare?.(client, `${below}${name}/`);
     },
   });
   for (const { test, name } of places) {
     const dir = join(mount.dir, name);
     await t.test(test.name, async t => {
       if (!test.prepare) mkdirSync(dir);
-      await test.run(t, { dir, prefix: `${name}/`, client: mount.client, log: () => mount.log() });
+      await test.run(t, {
+        dir,
+        prefix: `${below}${name}/`,
+        shown: `${name}/`,
+        client: mount.client,
+        log: () => mount.log(),
+      });
     });
   }
   t.notMatch(mount.log(), /"level":(50|60)/, 'nothing was logged as an error');

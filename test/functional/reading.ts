@@ -59,13 +59,13 @@ export const reading: readonly FunctionalTest[] = [
       await client.put(`${prefix}${'n'.repeat(256)}`, '6');
       await client.put(`${prefix}${'가'.repeat(86)}`, '7');
     },
-    run(t, { dir, log, prefix }) {
+    run(t, { dir, log, shown }) {
       for (let pass = 0; pass < 2; pass++) t.same(readdirSync(dir), ['a', 'good']);
       t.same(readdirSync(join(dir, 'a')), []);
       const lines = log()
         .split('\n')
         .filter(line => line.includes('no filesystem can show'));
-      for (const key of [`${prefix}/`, `${prefix}a//`, `${prefix}./`, `${prefix}../`, prefix + 'n'.repeat(256)]) {
+      for (const key of [`${shown}/`, `${shown}a//`, `${shown}./`, `${shown}../`, shown + 'n'.repeat(256)]) {
         t.equal(lines.filter(line => line.includes(`"${key}"`)).length, 1, `one warning of ${key.slice(0, 40)}`);
       }
     },

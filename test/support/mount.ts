@@ -33,6 +33,8 @@ export interface MountTestOptions {
   readonly access?: S3Access;
   /** The mount is told neither where the server is nor its region: it has to find out. */
   readonly findsServer?: boolean;
+  /** The keys that the mount has; default: those of the other client. */
+  readonly keys?: { readonly accessKeyId: string; readonly secretAccessKey: string };
   /** Arguments of the embedded server. */
   readonly serverArgs?: readonly string[];
   /** As another client, before the mount. */
@@ -121,8 +123,8 @@ export class RealMount {
       PATH: process.env['PATH'],
       TMPDIR: process.env['TMPDIR'],
       HOME: this.directory,
-      AWS_ACCESS_KEY_ID: this.access.accessKeyId,
-      AWS_SECRET_ACCESS_KEY: this.access.secretAccessKey,
+      AWS_ACCESS_KEY_ID: (this.#options.keys ?? this.access).accessKeyId,
+      AWS_SECRET_ACCESS_KEY: (this.#options.keys ?? this.access).secretAccessKey,
       AWS_EC2_METADATA_DISABLED: 'true',
       NODE_EXTRA_CA_CERTS: this.access.caFile,
     };

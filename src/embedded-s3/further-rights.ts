@@ -1,0 +1,68 @@
+/**
+ * The rights that a request needs beside that of its own operation (Service Authorization Reference; User Guide, "Required
+ * permissions for Amazon S3 API operations"): for tags, an ACL, and the keys of KMS.
+ */
+import { authorize, authorizeKms } from './access.ts';
+import { percentDecode } from './byte-string.ts';
+import { type BucketCall, headerOf } from './call.ts';
+import type { Operation } from './route.ts';
+import type { StoredObject } from './state.ts';
+
+type Identity = { readonly policy?: string } | undefined;
+
+const WRITES: ReadonlySet<Operation> = new Set(['PutObject', 'CopyObject', 'CreateMultipartUpload']);
+const COPIES: ReadonlySet<Operation> = new Set(['CopyObject', 'UploadPartCopy']);
+const READS: ReadonlySet<Operation> = new Set(['GetObject']);
+/** Of an upload in parts: S3 reads the data key of its start again. */
+const PARTS: ReadonlySet<Operation> = new Set(['UploadPart', 'UploadPartCopy', 'CompleteMultipartUpload']);
+
+/** AWS's own key for S3 is open to everybody of the account who may use S3. */
+const isManaged = (key: string): boolean => key.endsWith('alias/aws/s3');
+
+function kmsKeyOf(encryption: readonly (readonly [string, string])[]): string | undefined {
+  return encryption.find(([name]) => name === 'x-amz-server-side-encryption-aws-kms-key-id')?.[1];
+}
+
+function authorizeKey(identity: Identity, action: string, key: string | undefined): void {
+  if (key !== undefined && !isManaged(key)) authorizeKms(identity, action, key);
+}
+
+/** Throws AccessDenied. Only for identities with a policy: the owner may do all. */
+export function authorizeFurther(call: BucketCall, identity: Identity): void {
+  if (identity?.policy === undefined) return;
+  const { operation, bucket, key } = call;
+  const on = (action: string): void => authorize(identity, operation, bucket, key, undefined, '', `s3:${action}`);
+  const source = COPIES.has(operation) ? sourceOf(call) : undefined;
+  if (WRITES.has(operation)) {
+    const keepsTags = headerOf(call, 'x-amz-tagging-directive')?.toUpperCase() !== 'REPLACE';
+    const copiedTags =
+      operation === 'CopyObject' && keepsTags && source !== undefined && source.object.attributes.tags.length > 0;
+    if (copiedTags) {
+      authorize(identity, 'GetObjectTagging', source.bucket, source.object.key, undefined, '');
+    }
+    if (headerOf(call, 'x-amz-tagging') !== undefined || copiedTags) on('PutObjectTagging');
+    if (headerOf(call, 'x-amz-acl') !== undefined) on('PutObjectAcl');
+    if (headerOf(call, 'x-amz-server-side-encryption')?.startsWith('aws:kms')) {
+      authorizeKey(identity, 'GenerateDataKey', headerOf(call, 'x-amz-server-side-encryption-aws-kms-key-id'));
+    }
+  }
+  if (source) authorizeKey(identity, 'Decrypt', kmsKeyOf(source.object.attributes.encryption));
+  if (READS.has(operation)) {
+    authorizeKey(identity, 'Decrypt', kmsKeyOf(bucket.current(key)?.attributes.encryption ?? []));
+  }
+  if (PARTS.has(operation)) {
+    const upload = bucket.uploads.get(call.query.get('uploadId') ?? '');
+    authorizeKey(identity, 'Decrypt', kmsKeyOf(upload?.attributes.encryption ?? []));
+  }
+}
+
+function sourceOf(
+  call: BucketCall,
+): { readonly bucket: BucketCall['bucket']; readonly object: StoredObject } | undefined {
+  const [path = ''] = (headerOf(call, 'x-amz-copy-source') ?? '').split('?', 1);
+  const decoded = percentDecode(path.replace(/^\//, '')) ?? '';
+  const slash = decoded.indexOf('/');
+  const bucket = call.world.buckets.get(decoded.slice(0, slash));
+  const object = bucket?.current(decoded.slice(slash + 1));
+  return bucket && object ? { bucket, object } : undefined;
+}
