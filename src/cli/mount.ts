@@ -8,6 +8,7 @@ import { Spool } from '../cache/spool.ts';
 import { UnsavedMemory } from '../cache/unsaved-memory.ts';
 import { systemClock } from '../concurrency.ts';
 import { type FileSystemParts, S3FileSystem } from '../fs/filesystem.ts';
+import { PersistentIndex } from '../fs/persistent-index.ts';
 import { DevFuseBinding } from '../fuse/dev-fuse-binding.ts';
 import { type FailedOperation, observed } from '../fuse/observed.ts';
 import type { Mounted } from '../fuse/ops.ts';
@@ -25,7 +26,7 @@ import { prepareMountPoint } from './mount-point.ts';
 import { MountTelemetry } from './mount-telemetry.ts';
 import { openStore } from './open-store.ts';
 import type { Config } from './options.ts';
-import { ensureStateDirectory, stateDirectoryOf } from './state-directory.ts';
+import { ensureStateDirectory, indexName, stateDirectoryOf } from './state-directory.ts';
 
 export interface MountSurroundings {
   readonly log: DaemonLog;
@@ -66,6 +67,13 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
   const budget = new Budget(values.memory ?? defaultMemory());
   const pool = new BlockPool();
   const spoolDirectory = ensureStateDirectory(stateDirectoryOf(config), 'spool');
+  const { endpoint, bucket, prefix } = store.place;
+  const persistentIndex = new PersistentIndex({
+    root: ensureStateDirectory(stateDirectoryOf(config), 'index'),
+    name: indexName([endpoint, bucket, prefix], store.identity),
+    clock: systemClock,
+    log,
+  });
   const uid = process.getuid!();
   const gid = process.getgid!();
   const parts: FileSystemParts = {
@@ -83,6 +91,7 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
       address: { bucket: config.bucket, prefix: config.prefix },
     },
     notifier: undefined,
+    persistentIndex,
     mimeTypes: mimeTypes(values.mime),
   };
   const filesystem = new S3FileSystem(parts);

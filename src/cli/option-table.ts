@@ -292,7 +292,7 @@ const resources = {
   state_dir: option({
     section: 'Resources',
     kind: path(homedir),
-    help: 'directory for logs and spooled bytes (/var/lib/s3mount, ~/.local/state/s3mount)',
+    help: 'directory for logs, spooled bytes and the index of metadata (/var/lib/s3mount, ~/.local/state/s3mount)',
   }),
 } as const;
 

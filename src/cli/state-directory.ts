@@ -48,6 +48,14 @@ export function stateDirectoryOf(config: Config): string {
   return config.values.state_dir ?? defaultStateDirectory();
 }
 
+/** One directory for each view of a bucket: what one identity may see another one may not. `place`: endpoint, bucket, prefix. */
+export function indexName(place: readonly string[], identity: string): string {
+  return createHash('sha256')
+    .update([...place, identity].join('\0'))
+    .digest('hex')
+    .slice(0, 32);
+}
+
 /** Where a daemon in the background logs. */
 export function logFileOf(config: Config): string {
   if (config.values.logfile !== undefined) return config.values.logfile;

@@ -62,7 +62,8 @@ export class AskedAhead {
     const { store, clock, options } = this.#environment;
     const epoch = this.#epoch;
     const listing = new Listing(clock.monotonic());
-    return store.list({ prefix: key, delimiter: '/' }).then(page => {
+    return store.list({ prefix: key, delimiter: '/' }).then(async page => {
+      await this.#requests.index.recall(key, page.objects);
       const parsed = parsePage(key, page);
       // Looked up meanwhile, or changed: whoever has it asks for itself.
       if (page.next !== undefined || epoch !== this.#epoch || !isWanted()) return undefined;

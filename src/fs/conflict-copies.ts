@@ -187,7 +187,7 @@ export class ConflictCopies {
       const told = needsDescription(size, store.limits) ? file.description : undefined;
       const copy = await copyObject(store, stored.version, copyKey, told, { ifAbsent: true });
       blocks.moved(stored, { key: copyKey, etag: copy.etag, size });
-      if (file.description) this.#namespace.index.wrote(copyKey, copy.etag, size, file.description, at);
+      if (file.description) this.#namespace.index.wrote(copyKey, copy, size, file.description, at);
     } catch (error) {
       const message = `${key} has what was written here, and what another client wrote is ${hidden.key}: ${reasonOf(error)}`;
       telemetry.log.error({ key, hidden: hidden.key }, message);

@@ -6,11 +6,12 @@
  */
 import { needsDescription } from '../cache/object-copy.ts';
 import { isStoreError } from '../errors.ts';
-import type { ObjectDescription } from '../s3/store.ts';
+import type { ObjectDescription, Written } from '../s3/store.ts';
 import { describedPosix } from './attributes.ts';
 import { type ContentTypes, contentTypeOf, DEFAULT_CONTENT_TYPE, DIRECTORY_CONTENT_TYPE } from './content-types.ts';
 import type { Environment } from './environment.ts';
 import { DirectoryInode, FileInode, type Inode, type SpecialInode } from './inode.ts';
+import { UNKNOWN_TAGS } from './metadata-index.ts';
 import type { Namespace } from './namespace.ts';
 import { encodePosix, withMtime } from './posix.ts';
 
@@ -64,7 +65,7 @@ export class Descriptions {
     const { index } = this.#namespace;
     const key = this.markerKey(directory);
     let known = directory.markerDescription && index.get(key);
-    if (!known) {
+    if (!known || known.tagCount === UNKNOWN_TAGS) {
       const at = clock.monotonic();
       try {
         known = index.record(await store.head(key), at);
@@ -102,13 +103,13 @@ export class Descriptions {
   }
 
   /** A directory's marker was written. */
-  marked(directory: DirectoryInode, key: string, etag: string, description: ObjectDescription, at: number): void {
+  marked(directory: DirectoryInode, key: string, written: Written, description: ObjectDescription, at: number): void {
     directory.markerKey = key;
     directory.markerDescription = description;
     directory.unmarked = false;
     directory.localOnly = false;
     directory.exact = true;
     directory.checkedAt = at;
-    this.#namespace.index.wrote(key, etag, 0, description, at);
+    this.#namespace.index.wrote(key, written, 0, description, at);
   }
 }

@@ -56,6 +56,7 @@ export class DirectoryListings {
       const { key } = directory;
       const listing = new Listing(clock.monotonic());
       const page = await store.list({ prefix: key, delimiter: '/' });
+      await this.#requests.index.recall(key, page.objects);
       // Renamed meanwhile: what came belongs to the old key.
       if (directory.key !== key) return await this.#load(directory);
       this.takePage(directory, listing, parsePage(key, page), listing.at);
@@ -120,6 +121,7 @@ export class DirectoryListings {
     const at = clock.monotonic();
     try {
       const page = await store.list({ prefix: key, delimiter: '/', ...(after !== '' && { startAfter: key + after }) });
+      await this.#requests.index.recall(key, page.objects);
       // Renamed or distrusted meanwhile: what came belongs to something else.
       if (directory.ranges !== ranges || directory.key !== key) return;
       const parsed = parsePage(key, page);

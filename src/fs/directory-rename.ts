@@ -134,7 +134,7 @@ export class DirectoryRenamer {
     const description = this.#saver.descriptions.describe(source);
     const at = this.#environment.clock.monotonic();
     const written = await this.#environment.store.put(newKey, [], description, undefined);
-    this.#saver.descriptions.marked(source, newKey, written.etag, description, at);
+    this.#saver.descriptions.marked(source, newKey, written, description, at);
     await this.#environment.store.delete(old);
   }
 
@@ -152,7 +152,7 @@ export class DirectoryRenamer {
       const known = index.get(key);
       index.delete(key);
       if (known && known.etag === from.etag && known.tagCount === 0) {
-        index.wrote(newKey + key.slice(oldKey.length), written.etag, from.size, known.description, at);
+        index.wrote(newKey + key.slice(oldKey.length), written, from.size, known.description, at);
       }
     }
     source.distrustListed();

@@ -173,6 +173,7 @@ class Snapshot {
     const at = this.#environment.clock.monotonic();
     const { continuation } = listing;
     const page = await store.list({ prefix: directory.key, delimiter: '/', continuation: continuation! }, { signal });
+    await this.#namespace.index.recall(directory.key, page.objects);
     const parsed = parsePage(directory.key, page);
     if (listing.names.size >= MAX_REMEMBERED) {
       // Only what passed by last is remembered of a directory this large.

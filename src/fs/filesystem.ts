@@ -522,6 +522,7 @@ export class S3FileSystem implements FileSystemOps {
   /** Saves everything that S3 does not have. Resolves also if some of it could not be saved: see `unsaved`. */
   async drain(): Promise<void> {
     await this.#saver.drain();
+    await this.#environment.persistentIndex?.flush();
   }
 
   /** What would be lost if the process died now: bytes, and the paths below the mount point. */

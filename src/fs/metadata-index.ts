@@ -6,7 +6,8 @@
  * is *racy*, a later change may carry the same time, and it holds only for as long as the TTL.
  */
 import { LRUCache } from 'lru-cache';
-import type { ObjectDescription, ObjectInfo } from '../s3/store.ts';
+import type { ListedObject, ObjectDescription, ObjectInfo, Written } from '../s3/store.ts';
+import type { PersistentIndex } from './persistent-index.ts';
 
 /** About 600 bytes each: 50,000 stay below 30 MB and cover a directory that people list by hand. */
 const MAX_ENTRIES = 50_000;
@@ -14,21 +15,49 @@ const MAX_ENTRIES = 50_000;
 /** Twice the resolution of S3's times. */
 const RACY_WINDOW = 2000;
 
+export const UNKNOWN_TAGS = -1;
+
 export interface IndexedMetadata {
   readonly etag: string;
   readonly size: number;
   /** ms; undefined for what we wrote ourselves: the next listing tells. */
   readonly lastModified: number | undefined;
   readonly description: ObjectDescription;
+  /** `UNKNOWN_TAGS`: kept since an earlier mount; tags change without a trace in what a listing shows. */
   readonly tagCount: number;
-  readonly archived: boolean;
   readonly racy: boolean;
   /** ms of the monotonic clock. */
   readonly checkedAt: number;
+  /** For what we wrote: the server's clock then, ms. A later Last-Modified is somebody else's. */
+  readonly writtenAt?: number;
 }
 
 export class MetadataIndex {
   readonly #entries = new LRUCache<string, IndexedMetadata>({ max: MAX_ENTRIES });
+  readonly #persistent: PersistentIndex | undefined;
+
+  constructor(persistent?: PersistentIndex) {
+    this.#persistent = persistent;
+  }
+
+  /** Before a listing's objects, all of one directory, are looked up: what was kept of them. No promise where nothing is kept. */
+  recall(directory: string, objects: readonly ListedObject[]): Promise<void> | undefined {
+    if (!this.#persistent) return undefined;
+    return this.#persistent.of(directory, objects).then(found => {
+      for (const [key, { etag, size, lastModified, description }] of found) {
+        if (this.#entries.has(key)) continue;
+        this.#entries.set(key, {
+          etag,
+          size,
+          lastModified,
+          description,
+          tagCount: UNKNOWN_TAGS,
+          racy: false,
+          checkedAt: Number.NEGATIVE_INFINITY,
+        });
+      }
+    });
+  }
 
   /** From a HEAD or GET answered at `checkedAt`. */
   record(info: ObjectInfo, checkedAt: number): IndexedMetadata {
@@ -38,23 +67,26 @@ export class MetadataIndex {
       lastModified: info.lastModified,
       description: info.description,
       tagCount: info.tagCount,
-      archived: info.archived,
       racy: info.serverDate - info.lastModified < RACY_WINDOW,
       checkedAt,
     };
     this.#entries.set(info.key, entry);
+    if (!entry.racy) {
+      const { etag, size, description } = entry;
+      this.#persistent?.keep(info.key, { etag, size, lastModified: info.lastModified, description });
+    }
     return entry;
   }
 
   /** From a write of our own: what we sent is what is there. */
-  wrote(key: string, etag: string, size: number, description: ObjectDescription, checkedAt: number): void {
+  wrote(key: string, written: Written, size: number, description: ObjectDescription, checkedAt: number): void {
     this.#entries.set(key, {
-      etag,
+      etag: written.etag,
       size,
       lastModified: undefined,
+      writtenAt: written.serverDate,
       description,
       tagCount: description.tags?.length ?? 0,
-      archived: false,
       racy: false,
       checkedAt,
     });
@@ -65,6 +97,10 @@ export class MetadataIndex {
     const entry = this.#entries.get(key);
     if (!entry || entry.etag !== listed.etag || entry.size !== listed.size) return undefined;
     if (entry.lastModified === undefined) {
+      // The same bytes, but a later time: another client has given them other metadata since.
+      const { writtenAt } = entry;
+      if (writtenAt !== undefined && Math.floor(listed.lastModified / 1000) > Math.floor(writtenAt / 1000))
+        return undefined;
       const adopted = { ...entry, lastModified: listed.lastModified };
       this.#entries.set(key, adopted);
       return adopted;

@@ -5,12 +5,13 @@ import type { Environment } from './environment.ts';
 import { type IndexedMetadata, MetadataIndex } from './metadata-index.ts';
 
 export class MetadataRequests {
-  readonly index = new MetadataIndex();
+  readonly index: MetadataIndex;
   readonly #environment: Environment;
   readonly #pending = new Map<string, Promise<IndexedMetadata | undefined>>();
 
   constructor(environment: Environment) {
     this.#environment = environment;
+    this.index = new MetadataIndex(environment.options.stat === 'exact' ? environment.persistentIndex : undefined);
   }
 
   isPending(key: string): boolean {

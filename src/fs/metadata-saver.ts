@@ -124,7 +124,7 @@ export class MetadataSaver {
       inode.description = description;
       inode.lastModified = undefined;
       inode.checkedAt = at;
-      this.#namespace.index.wrote(version.key, written.etag, version.size, description, at);
+      this.#namespace.index.wrote(version.key, written, version.size, description, at);
       this.#namespace.saved(inode);
       // Changed again meanwhile: once more.
       if (inode.posix === posix) inode.metadataUnsaved = false;
@@ -165,7 +165,7 @@ export class MetadataSaver {
       const { posix } = directory;
       const at = clock.monotonic();
       const written = await store.put(key, [], description, undefined);
-      this.#descriptions.marked(directory, key, written.etag, description, at);
+      this.#descriptions.marked(directory, key, written, description, at);
       if (directory.posix === posix) directory.metadataUnsaved = false;
       else this.schedule(directory);
     } catch (error) {

@@ -97,7 +97,7 @@ export class Names {
     const description = this.#saver.descriptions.describe(new DirectoryInode(0, 0n, parent, name!, posix));
     const written = await this.#putNew(key, [], description);
     const directory = this.#namespace.newDirectory(parent, name!, posix);
-    this.#saver.descriptions.marked(directory, key, written.etag, description, at);
+    this.#saver.descriptions.marked(directory, key, written, description, at);
     // It is new: what is not here does not exist.
     directory.listing = new Listing(at);
     directory.listing.complete = true;
@@ -149,7 +149,7 @@ export class Names {
     special.description = description;
     special.exact = true;
     special.checkedAt = at;
-    this.#namespace.index.wrote(key, written.etag, stored.size, description, at);
+    this.#namespace.index.wrote(key, written, stored.size, description, at);
     parent.changes.added(name!);
     this.#namespace.saved(special);
     this.touchParent(parent);
@@ -210,7 +210,7 @@ export class Names {
       copy.description = description;
       copy.exact = source.exact;
       copy.checkedAt = at;
-      if (description) this.#namespace.index.wrote(key, written.etag, stored.size, description, at);
+      if (description) this.#namespace.index.wrote(key, written, stored.size, description, at);
       parent.changes.added(name);
       this.#namespace.saved(copy);
       this.touchParent(parent);

@@ -177,7 +177,7 @@ export class Renamer {
     source.lastModified = undefined;
     source.checkedAt = at;
     if (source instanceof FileInode) source.content?.renamed();
-    if (source.description) this.#namespace.index.wrote(newKey, written.etag, stored.size, source.description, at);
+    if (source.description) this.#namespace.index.wrote(newKey, written, stored.size, source.description, at);
     this.#namespace.saved(source);
     try {
       await store.delete(oldKey, { ifMatch: before.etag });

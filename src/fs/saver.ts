@@ -175,7 +175,7 @@ export class Saver {
     file.exact = true;
     file.checkedAt = at;
     if (isKernelCurrent) file.pagesOf = saved.content;
-    this.#namespace.index.wrote(file.key, saved.written.etag, saved.content.size, saved.description, at);
+    this.#namespace.index.wrote(file.key, saved.written, saved.content.size, saved.description, at);
     this.#namespace.saved(file);
     this.#settleMetadata(file, saved.description, saved.written.serverDate);
     telemetry.log.debug({ key: file.key, size: saved.content.size }, 'saved');

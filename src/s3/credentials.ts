@@ -48,6 +48,12 @@ export class CredentialCache {
     return this.#known?.source;
   }
 
+  /** Who asks, as one text: the key's name, or where keys come from that are replaced every hour; undefined for nobody. */
+  get identity(): string | undefined {
+    const known = this.#known;
+    return known?.sessionToken === undefined ? known?.accessKeyId : known.source;
+  }
+
   /** The keys to sign with, at once if they are at hand; undefined for anonymous access. Throws `StoreError` ('forbidden'). */
   current(): Credentials | undefined | Promise<Credentials> {
     if (!this.#provider) return undefined;

@@ -102,6 +102,11 @@ export class S3Store implements ObjectStore {
     return this.#context.requests.options.credentials.source;
   }
 
+  /** Whose view of the bucket this is, as one text; without secrets. */
+  get identity(): string {
+    return this.#context.requests.options.credentials.identity ?? 'anonymous';
+  }
+
   /** Where the bucket is, for `status`: without secrets. */
   get place(): {
     readonly endpoint: string;

@@ -238,3 +238,27 @@ t.test('M14 df', async t => {
   t.equal(bavail, blocks);
   t.equal(store.count(), 0);
 });
+
+t.test('M15 metadata is kept over a remount', async t => {
+  const fs = makeFileSystem({ indexRoot: t.testdir() });
+  const { store, clock } = fs;
+  const theirs = (uid: string): { metadata: Record<string, string> } => ({ metadata: { mode: '33188', uid } });
+  store.putForeign('kept', 'x', theirs('7'));
+  store.putForeign('changed', 'x', theirs('7'));
+  await clock.advance(5000);
+  store.putForeign('young', 'x', theirs('7'));
+  for (const name of ['kept', 'changed', 'young']) t.equal((await fs.kernel.stat(`/${name}`)).uid, 7);
+  await fs.filesystem.drain();
+  // The same bytes with other metadata: the ETag stays.
+  store.putForeign('young', 'x', theirs('8'));
+  await clock.advance(5000);
+  store.putForeign('changed', 'x', theirs('8'));
+  await clock.advance(5000);
+  const { kernel } = fs.remount();
+  store.resetCalls();
+  t.equal((await kernel.stat('/kept')).uid, 7);
+  t.equal(store.count('HeadObject'), 0, 'kept');
+  t.equal((await kernel.stat('/changed')).uid, 8);
+  t.equal((await kernel.stat('/young')).uid, 8);
+  t.equal(store.count('HeadObject'), 2, 'asked for');
+});

@@ -8,6 +8,7 @@ import { UnsavedMemory } from '../../src/cache/unsaved-memory.ts';
 import type { UploadSizes } from '../../src/cache/upload-plan.ts';
 import { type FileSystemParts, S3FileSystem } from '../../src/fs/filesystem.ts';
 import type { FileSystemOptions } from '../../src/fs/options.ts';
+import { PersistentIndex } from '../../src/fs/persistent-index.ts';
 import { Counters } from '../../src/telemetry.ts';
 import { FakeKernel } from './fake-kernel.ts';
 import { ManualClock } from './manual-clock.ts';
@@ -41,6 +42,8 @@ export interface TestOptions {
   readonly tier?: BlockTier;
   /** Default: unsaved bytes stay in memory. */
   readonly spool?: SpoolOptions;
+  /** Where the persistent index lies; default: none. */
+  readonly indexRoot?: string;
 }
 
 export interface TestFileSystem {
@@ -74,6 +77,9 @@ export function makeFileSystem(test: TestOptions = {}): TestFileSystem {
     notifier: undefined,
     options: { ...DEFAULT_OPTIONS, ...test.options },
     mimeTypes: '',
+    ...(test.indexRoot !== undefined && {
+      persistentIndex: new PersistentIndex({ root: test.indexRoot, name: 'bucket', clock, log: counters.log }),
+    }),
     ...(test.sizes && { sizes: test.sizes }),
   };
   const filesystem = new S3FileSystem(environment);
