@@ -7,8 +7,9 @@
  * 2. The first cell goes last, when nothing else is even on its way. Programs that know a length or an index only at the
  *    end go back to the header for it.
  */
+
+import type { PartGrid } from './part-grid.ts';
 import type { SentPart } from './part-upload.ts';
-import type { PartGrid } from './upload-plan.ts';
 
 /** In `#next`: the cell was written out of order. */
 const JUMPED = -1;

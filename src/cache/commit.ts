@@ -13,13 +13,14 @@ import type { UnsavedMemory } from './unsaved-memory.ts';
 /** Blocks of one save that are completed by copying (8 MiB, about a millisecond): the rest is fetched if it is read. */
 const MAX_COMPLETED = 64;
 
-/** `forget` ends the overlay's hold on what was saved, so that buffers may change hands. */
+/** `forget` ends the overlay's hold on what was saved, so that buffers may change hands. `isOther`: `base` lives on. */
 export function commitBlocks(
   capture: Capture,
   base: StoredContent | undefined,
   content: StoredContent,
   environment: { readonly blocks: BlockCache; readonly memory: UnsavedMemory },
   forget: () => void,
+  isOther = false,
 ): void {
   const { blocks, memory } = environment;
   const completed: [number, Uint8Array][] = [];
@@ -32,7 +33,7 @@ export function commitBlocks(
       if (bytes) completed.push([index, bytes]);
     }
   }
-  if (base && base !== content) {
+  if (base && base !== content && !isOther) {
     const changed = changedRanges(capture);
     blocks.inherit(
       base,

@@ -7,30 +7,33 @@ import type { ContentEnvironment, Saved } from './content-environment.ts';
 import { type Doubt, wasDone } from './doubt.ts';
 import { Overlay } from './overlay.ts';
 import { readOverlay } from './overlay-read.ts';
+import { type CopySource, type CopyTarget, copyRange, expectUnchanged, takeOver } from './range-copy.ts';
 import type { ReadCursor } from './read-plan.ts';
+import type { SaveTarget } from './save-requests.ts';
 import { type ContentOwner, SentRanges } from './sent-ranges.ts';
 import { Spiller } from './spiller.ts';
-import { BLOCK_SIZE, type StoredContent } from './stored-content.ts';
-import { FileUpload, type SaveTarget } from './upload.ts';
+import { BLOCK_SIZE, type Borrower, type StoredContent } from './stored-content.ts';
+import { FileUpload } from './upload.ts';
 import { UPLOAD_SIZES } from './upload-plan.ts';
 
 export type { ContentEnvironment, Saved } from './content-environment.ts';
+export type { SaveTarget } from './save-requests.ts';
 export type { ContentOwner } from './sent-ranges.ts';
-export type { SaveTarget } from './upload.ts';
 
 const EMPTY: ReadReply = { slices: [] };
 
-/** Of a copy through memory: what one read fetches. */
-const COPY_STEP = 1024 * 1024;
-
-export class FileContent {
+export class FileContent implements Borrower {
   readonly #environment: ContentEnvironment;
   readonly #overlay: Overlay;
   readonly #upload: FileUpload;
   readonly #spiller: Spiller;
   readonly #sent: SentRanges;
   readonly #saves = new Mutex();
+  readonly #owner: ContentOwner | undefined;
+  readonly #copying: CopyTarget;
   #stored: StoredContent | undefined;
+  /** What is beneath the overlay instead of what is stored: bytes of another file, until the next save. */
+  #borrowed: StoredContent | undefined;
   /** `overlay.generation` of what is stored. */
   #savedGeneration = 0;
   #isLocal = false;
@@ -54,10 +57,19 @@ export class FileContent {
     this.#overlay = new Overlay(memory, stored?.size ?? 0);
     const { store, blocks, telemetry, clock, sizes = UPLOAD_SIZES } = environment;
     this.#upload = new FileUpload({ store, blocks, memory, telemetry, clock, sizes }, this.#overlay, target);
+    this.#owner = owner;
     this.#sent = new SentRanges(this.#overlay, this.#upload, environment.keepSent ? undefined : owner);
-    // Nobody knows of an upload in doubt whether it still is one.
-    const mayLetGo = (): boolean => !this.#isLocal && this.#doubt === undefined && this.#sent.mayGrow;
-    this.#spiller = new Spiller(environment.spool, this.#overlay, this.#upload, mayLetGo);
+    this.#spiller = new Spiller(environment.spool, this.#overlay, this.#upload, () => this.#maySend);
+    this.#copying = {
+      memory,
+      overlay: this.#overlay,
+      upload: this.#upload,
+      sent: this.#sent,
+      put: (offset, data) => this.#put(offset, data),
+      maySend: () => this.#maySend,
+      betweenSaves: work => this.#saves.run(work),
+      checkSize: size => this.#checkSize(size),
+    };
   }
 
   /** In bytes, with what is unsaved. */
@@ -65,9 +77,14 @@ export class FileContent {
     return this.#overlay.size;
   }
 
-  /** The base: what S3 has, beneath what is unsaved. */
+  /** What S3 has under the name. */
   get stored(): StoredContent | undefined {
     return this.#stored;
+  }
+
+  /** What is beneath the overlay. */
+  get #base(): StoredContent | undefined {
+    return this.#borrowed ?? this.#stored;
   }
 
   /** Anything that S3 does not have; so also a new file without a byte. */
@@ -89,6 +106,11 @@ export class FileContent {
     return !this.#sent.isEmpty;
   }
 
+  /** Some of them are only in another object, which others may change. */
+  get isBorrowing(): boolean {
+    return this.#borrowed !== undefined;
+  }
+
   /** Bytes that are not holes, for st_blocks. */
   get allocatedBytes(): number {
     return this.#overlay.allocatedBytes;
@@ -108,18 +130,18 @@ export class FileContent {
     if (this.#sent.intersects(offset, end)) {
       return this.#sent.recall(offset, end, signal).then(() => this.read(offset, length, cursor, signal));
     }
-    const stored = this.#stored;
+    const base = this.#base;
     const { blocks, spool } = this.#environment;
     const reply =
-      stored && this.#overlay.isStored(offset, end)
-        ? blocks.read(stored, offset, end - offset, cursor, signal)
-        : readOverlay(this.#overlay, stored, offset, end, { blocks, memory: spool.memory, cursor, signal });
+      base && this.#overlay.isStored(offset, end)
+        ? blocks.read(base, offset, end - offset, cursor, signal)
+        : readOverlay(this.#overlay, base, offset, end, { blocks, memory: spool.memory, cursor, signal });
     if (!(reply instanceof Promise)) return reply;
     return reply.catch(async (error: unknown) => {
       // A save of our own may have replaced the object under this read.
       if (!isStoreError(error, 'precondition-failed', 'not-found')) throw error;
-      if (this.#doubt && this.#stored === stored) await this.#saves.run(() => this.#settleDoubt(signal));
-      if (this.#stored === stored) throw error;
+      if (this.#doubt && this.#base === base) await this.#saves.run(() => this.#settleDoubt(signal));
+      if (this.#base === base) throw error;
       return this.read(offset, length, cursor, signal);
     });
   }
@@ -161,12 +183,14 @@ export class FileContent {
     }
     this.#upload.touched(Math.min(size, this.#overlay.size), Number.POSITIVE_INFINITY);
     this.#overlay.truncate(size);
+    if (size === 0) this.#lendBack();
   }
 
   /** O_TRUNC: nothing is left, and that is unsaved even if there was nothing before. The base stays for the condition. */
   reset(): void {
     this.#upload.touched(0, Number.POSITIVE_INFINITY);
     this.#overlay.truncate(0);
+    this.#lendBack();
   }
 
   /** Makes `length` bytes at `offset` zeros, as far as the file reaches. @throws {StoreError} as `write`. */
@@ -201,48 +225,61 @@ export class FileContent {
     length: number,
     signal?: AbortSignal,
   ): Promise<number> {
-    const { memory } = this.#environment.spool;
-    const most = Math.max(BLOCK_SIZE, Math.min(COPY_STEP, Math.floor(memory.limit / 4)));
     // A copy within one file may make it longer: only what there was at the start is copied.
     const wanted = Math.min(length, from.size - fromOffset);
-    let copied = 0;
-    while (copied < wanted) {
-      const step = Math.min(most, wanted - copied, from.size - fromOffset - copied);
-      if (step <= 0) break;
-      this.#checkSize(offset + copied + step);
-      const admitted = this.#overlay.blocks.worstCost(offset + copied, step);
-      try {
-        // Before memory is taken: a save may need it.
-        await this.#sent.recall(offset + copied, offset + copied + step, signal);
-        await from.#sent.recall(fromOffset + copied, fromOffset + copied + step, signal);
-        await memory.admit(admitted, signal);
-      } catch (error) {
-        if (copied > 0) return copied;
-        throw error;
-      }
-      let used = 0;
-      try {
-        const reply = await from.read(fromOffset + copied, step, undefined, signal);
-        let at = offset + copied;
-        try {
-          if (this.#sent.intersects(at, at + step)) continue;
-          for (const slice of reply.slices) {
-            used += this.#put(at, slice);
-            at += slice.length;
-          }
-        } finally {
-          reply.release?.();
-        }
-        if (at === offset + copied) break;
-        copied = at - offset;
-      } catch (error) {
-        if (copied > 0) return copied;
-        throw error;
-      } finally {
-        memory.settle(admitted - used);
-      }
-    }
-    return copied;
+    if (wanted <= 0) return 0;
+    this.#checkSize(offset + wanted);
+    await from.#sent.recall(fromOffset, fromOffset + wanted, signal);
+    if (this.#borrow(from, fromOffset, offset, wanted)) return wanted;
+    const source: CopySource = {
+      size: () => from.size,
+      storedAt: (start, end) => (from.#overlay.isStored(start, end) ? from.#base : undefined),
+      prepare: (at, bytes) => from.#sent.recall(at, at + bytes, signal),
+      read: (at, bytes) => from.read(at, bytes, undefined, signal),
+    };
+    return copyRange(this.#copying, source, fromOffset, offset, wanted, signal);
+  }
+
+  /**
+   * What begins as another file begins, and has nothing beyond that, only refers to it: its save is a copy on the server, of
+   * the whole or with the changes that come until then. False if it is not so, and nothing is done.
+   */
+  #borrow(from: FileContent, fromOffset: number, offset: number, length: number): boolean {
+    const source = from.#base;
+    const { size, limit } = this.#overlay;
+    if (!source || source.leaving > 0 || from === this || from.#isLocal || this.#isLocal || this.#doubt) return false;
+    if (this.#saves.locked || fromOffset !== offset || offset !== size || size !== limit) return false;
+    if (size > 0 && this.#borrowed !== source) return false;
+    if (!from.#overlay.isStored(offset, offset + length)) return false;
+    this.#upload.touched(offset, offset + length);
+    this.#overlay.extendBase(offset + length);
+    this.#borrowed = source;
+    source.borrowers.add(this);
+    this.#owner?.borrowed?.();
+    return true;
+  }
+
+  /** What it refers to is about to change or go: its bytes become this file's own. @throws {StoreError} of reading them. */
+  async makeIndependent(): Promise<void> {
+    await this.#saves.run(async () => {
+      if (this.#doubt) await this.#settleDoubt(undefined);
+      if (!this.#borrowed) return;
+      await takeOver(this.#copying, this.#borrowed, this.#environment.blocks);
+      this.#overlay.endBase();
+      this.#lendBack();
+    });
+  }
+
+  /** Nothing is borrowed any more. */
+  #lendBack(): void {
+    this.#borrowed?.borrowers.delete(this);
+    this.#borrowed = undefined;
+  }
+
+  /** Bytes may be in parts of the upload only. */
+  get #maySend(): boolean {
+    // Nobody knows of an upload in doubt whether it still is one.
+    return !this.#isLocal && this.#doubt === undefined && this.#sent.mayGrow;
   }
 
   /**
@@ -305,6 +342,7 @@ export class FileContent {
     const base = this.#stored;
     const content = blocks.contentOf({ key: doubt.key, etag: info.etag, size: info.size });
     this.#overlay.commitSave();
+    this.#lendBack();
     this.#stored = content;
     this.#savedGeneration = doubt.generation;
     if (base && base !== content) blocks.drop(base);
@@ -318,6 +356,7 @@ export class FileContent {
   #forget(): void {
     this.#clearDoubt();
     this.#upload.giveUp();
+    this.#lendBack();
     this.#overlay.reset(this.#stored?.size ?? 0);
     this.#savedGeneration = this.#overlay.generation;
     this.#settled = undefined;
@@ -389,24 +428,29 @@ export class FileContent {
       this.#settled = undefined;
       return settled;
     }
-    const base = this.#stored;
+    const stored = this.#stored;
+    const base = this.#base;
+    const isOther = base !== stored;
     const capture = this.#overlay.beginSave();
     spool.memory.began();
     let committed = false;
     try {
       // Who calls knows the base before that one still.
       const condition = settled ? { ifMatch: settled.written.etag } : instead;
-      const { key, written, description } = await this.#upload.save(capture, base, condition, signals);
+      const { key, written, description } = await this.#upload.save(capture, base, isOther, condition, signals);
       const content = blocks.contentOf({ key, etag: written.etag, size: capture.size });
       if (stop.aborted) {
         // Discarded, but the store was faster: the base is what it has.
+        this.#lendBack();
         this.#overlay.reset(content.size);
         this.#stored = content;
         this.#savedGeneration = this.#overlay.generation;
         return { written, description, content };
       }
       // All in one turn, so that no read sees one without the other.
-      commitBlocks(capture, base, content, { blocks, memory: spool.memory }, () => this.#overlay.commitSave());
+      commitBlocks(capture, base, content, { blocks, memory: spool.memory }, () => this.#overlay.commitSave(), isOther);
+      if (isOther && stored && stored !== content) blocks.drop(stored);
+      this.#lendBack();
       this.#stored = content;
       this.#savedGeneration = capture.generation;
       this.#settled = undefined;
@@ -419,6 +463,7 @@ export class FileContent {
         this.#doubt = { ...doubt, size: capture.size, generation: capture.generation };
         this.#overlay.doubtSave();
       }
+      if (isOther && base) await expectUnchanged(this.#environment.store, base, error);
       throw error;
     } finally {
       if (!committed && !this.#doubt) this.#overlay.abandonSave();

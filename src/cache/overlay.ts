@@ -337,6 +337,32 @@ export class Overlay {
     this.sent.add(start, end);
   }
 
+  /** `start` … `end` came to be in a part that the store has, without passing here: it is there only. */
+  sentElsewhere(start: number, end: number): void {
+    this.#expectAtHand(start, end);
+    this.blocks.remove(start, end);
+    this.spooled.remove(start, end);
+    this.zero.remove(start, end);
+    this.sent.add(start, end);
+    if (end > this.#size) this.#size = end;
+    this.#touched(start, end);
+  }
+
+  /** All up to `size` is as in the content beneath, which is another one now, or a longer one. Nothing lay beyond it before. */
+  extendBase(size: number): void {
+    if (this.#limit !== this.#size || this.#since)
+      throw new Error('only what ends with stored bytes can go on with them');
+    this.#size = size;
+    this.#limit = size;
+    this.#generation++;
+  }
+
+  /** Nothing beneath counts any longer: each byte is here, or a zero. */
+  endBase(): void {
+    this.zero.clear();
+    this.#limit = 0;
+  }
+
   /** True if `start` … `end` is as in the stored content. */
   isStored(start: number, end: number): boolean {
     if (end > this.#limit || this.zero.intersects(start, end) || this.spooled.intersects(start, end)) return false;
@@ -384,4 +410,18 @@ export function changedRanges(capture: Capture): RangeSet {
   changed.addAll(capture.zero);
   changed.add(capture.limit, capture.size);
   return changed;
+}
+
+/** What of a capture is zeros that are nowhere stored: holes, and what was punched. */
+export function zeroRanges(capture: Capture): RangeSet {
+  const zeros = capture.zero.copy();
+  zeros.add(capture.limit, capture.size);
+  zeros.removeAll(capture.spooled);
+  zeros.removeAll(capture.sent);
+  if (zeros.isEmpty) return zeros;
+  for (const [index, block] of capture.blocks) {
+    const base = index * BLOCK_SIZE;
+    block.ranges.visit(0, BLOCK_SIZE, (a, b) => zeros.remove(a + base, b + base));
+  }
+  return zeros;
 }

@@ -7,6 +7,7 @@
  */
 import { StoreError } from '../errors.ts';
 import type { Overlay } from './overlay.ts';
+import type { RangeSet } from './ranges.ts';
 import type { FileUpload } from './upload.ts';
 
 /** Who knows the name of a file, and the rest of what a save needs. */
@@ -15,6 +16,8 @@ export interface ContentOwner {
   save(): Promise<unknown>;
   /** False while the name may change or go: an upload under it might have to be given up. */
   isNameSettled(): boolean;
+  /** It refers to bytes of another object, until its next save. */
+  borrowed?(): void;
 }
 
 /** After so many saves that were only made to have bytes back nothing leaves memory any more but for the spool. */
@@ -39,6 +42,10 @@ export class SentRanges {
 
   get isEmpty(): boolean {
     return this.#overlay.sent.isEmpty;
+  }
+
+  get ranges(): RangeSet {
+    return this.#overlay.sent;
   }
 
   /** Whether more may leave memory. */

@@ -12,6 +12,12 @@ export const BLOCK_SIZE = 128 * 1024;
 
 let nextBlock = 0;
 
+/** A file with nothing but a reference to bytes that another object holds, until its own save. */
+export interface Borrower {
+  /** The object is about to change or go: resolves when its bytes are no longer needed. */
+  makeIndependent(): Promise<void>;
+}
+
 export class StoredContent {
   /** Blocks of this content are numbered `firstBlock` … on; no other content has these numbers. */
   readonly firstBlock: number;
@@ -19,6 +25,10 @@ export class StoredContent {
   readonly size: number;
   /** Where the bytes are to be had now. */
   version: ObjectVersion;
+  /** Files that refer to it. */
+  readonly borrowers = new Set<Borrower>();
+  /** Its object is being replaced or deleted: nobody may begin to refer to it. */
+  leaving = 0;
 
   constructor(version: ObjectVersion) {
     this.version = version;
@@ -26,6 +36,19 @@ export class StoredContent {
     this.firstBlock = nextBlock;
     // 2^53 block numbers of 128 KiB last for 10^21 bytes of content: they are never reused.
     nextBlock += this.blockCount;
+  }
+
+  /** Runs `change`, after which the object may no longer have these bytes, when nobody refers to it. */
+  async leave<T>(change: () => Promise<T>): Promise<T> {
+    this.leaving++;
+    try {
+      while (this.borrowers.size > 0) {
+        await Promise.all([...this.borrowers].map(borrower => borrower.makeIndependent()));
+      }
+      return await change();
+    } finally {
+      this.leaving--;
+    }
   }
 
   get blockCount(): number {

@@ -24,6 +24,8 @@ export interface UploadSizes {
   readonly copyPart: number;
   readonly maxCopyPart: number;
   readonly copies: number;
+  /** Holes of at least this in all are copied from an object of zeros; each of them is at least `copyPart`. */
+  readonly zeros: number;
 }
 
 export const UPLOAD_SIZES: UploadSizes = {
@@ -35,6 +37,8 @@ export const UPLOAD_SIZES: UploadSizes = {
   copyPart: 64 * MIB,
   maxCopyPart: 256 * MIB,
   copies: 16,
+  // To make an object of zeros takes some 8 MiB and a few round trips: less is sent in the same time.
+  zeros: 256 * MIB,
 };
 
 /** A part that the store has, or is being sent, and that holds what the file holds there now. */
@@ -47,8 +51,11 @@ export interface SentRange {
 }
 
 export interface PlannedPart extends SentRange {
-  /** `sent`: used as it is. `send`: from here. `copy`: from the same place of the stored object. */
-  readonly from: 'sent' | 'send' | 'copy';
+  /**
+   * `sent`: used as it is. `send`: from here. `copy`: from the same place of the stored object. `zero`: from the beginning of
+   * an object of zeros.
+   */
+  readonly from: 'sent' | 'send' | 'copy' | 'zero';
 }
 
 export type UploadPlan =
@@ -60,13 +67,18 @@ export interface UploadInput {
   readonly size: number;
   /** What is not as in the stored object at the same offset; all of it below `size`. */
   readonly changed: RangeSet;
+  /** What of that is zeros, where they may be copied; absent: they are sent like all that is changed. */
+  readonly zeros?: RangeSet;
   readonly sent: readonly SentRange[];
   readonly limits: StoreLimits;
   readonly sizes: UploadSizes;
 }
 
+type PlanInput = UploadInput & { readonly zeros: RangeSet };
+
 /** Plans one save. `undefined` if no object can be that large, or (never for cells of one grid) none has what is required. */
-export function planUpload(input: UploadInput): UploadPlan | undefined {
+export function planUpload(given: UploadInput): UploadPlan | undefined {
+  const input = { ...given, zeros: worthCopying(given) };
   const { sent, size, limits, sizes } = input;
   if (size > limits.maxObjectSize) return undefined;
   const required = sent.filter(part => part.required);
@@ -81,8 +93,17 @@ export function planUpload(input: UploadInput): UploadPlan | undefined {
   return parts && isWhole ? { kind: 'multipart', parts } : undefined;
 }
 
+/** Holes that are cheaper to copy than to send. */
+function worthCopying({ zeros, sizes }: UploadInput): RangeSet {
+  const large = new RangeSet();
+  zeros?.visit(0, Number.POSITIVE_INFINITY, (start, end) => {
+    if (end - start >= sizes.copyPart) large.add(start, end);
+  });
+  return large.bytes >= sizes.zeros ? large : new RangeSet();
+}
+
 /** Those of the sent parts that can stand in this object together: in order, and none too small. */
-function usable({ sent, size, limits }: UploadInput): SentRange[] {
+function usable({ sent, size, limits }: PlanInput): SentRange[] {
   const kept: SentRange[] = [];
   const fits = ({ offset, size: length }: SentRange): boolean =>
     length > 0 && offset + length <= size && (length >= limits.minPartSize || offset + length === size);
@@ -108,7 +129,7 @@ function follows(part: SentRange, before: SentRange): boolean {
  * Fills the gaps between the sent parts; a part beside a gap that cannot be filled is given up for it, unless it is
  * required: then there is no such plan.
  */
-function planAround(sent: readonly SentRange[], input: UploadInput): PlannedPart[] | undefined {
+function planAround(sent: readonly SentRange[], input: PlanInput): PlannedPart[] | undefined {
   const parts: PlannedPart[] = [];
   let end = 0;
   let number = 0;
@@ -144,25 +165,28 @@ function planGap(
   end: number,
   room: number,
   number: number,
-  input: UploadInput,
+  input: PlanInput,
 ): PlannedPart[] | undefined {
   const { limits, sizes } = input;
   const isLast = end === input.size;
   if (room < 1 || (!isLast && end - start < limits.minPartSize)) return undefined;
-  const stored = storedWithin(start, end, input.changed);
+  const there = copyable(start, end, input);
+  const bytes = there.reduce((sum, piece) => sum + piece.end - piece.start, 0);
+  let cut = limits.minPartSize;
   for (let least = limits.minPartSize; ; least *= 2) {
-    const cut = Math.min(least, limits.maxPartSize / 2);
-    const copied = Math.ceil(stored.bytes / sizes.copies / MIB) * MIB;
+    const copied = Math.ceil(bytes / sizes.copies / MIB) * MIB;
     // A tenth of the numbers is left for what is sent between the copies.
-    const forced = Math.ceil(stored.bytes / Math.max(1, Math.floor(room * 0.9)));
+    const forced = Math.ceil(bytes / Math.max(1, Math.floor(room * 0.9)));
     const copyPart = Math.max(Math.min(Math.max(copied, sizes.copyPart), sizes.maxCopyPart), forced, 2 * least);
     const parts: PlannedPart[] = [];
-    for (const piece of pieces(start, end, stored, cut, isLast)) {
-      const from = piece.stored ? 'copy' : 'send';
-      const target = piece.stored
-        ? Math.min(copyPart, limits.maxCopySize, limits.maxPartSize)
-        : Math.min(Math.max(sizes.part, least), limits.maxPartSize);
-      for (const [offset, size] of split(piece.start, piece.end, target, piece.stored, limits)) {
+    const all = pieces(start, end, there, cut, isLast);
+    for (const piece of all) {
+      const { from } = piece;
+      const target =
+        from === 'send'
+          ? Math.min(Math.max(sizes.part, least), limits.maxPartSize)
+          : Math.min(copyPart, limits.maxCopySize, limits.maxPartSize);
+      for (const [offset, size] of split(piece.start, piece.end, target, from !== 'send', limits)) {
         parts.push({ number: number + parts.length, offset, size, from });
         if (parts.length > room) break;
       }
@@ -170,48 +194,55 @@ function planGap(
     }
     if (parts.length <= room) return parts;
     if (least >= limits.maxPartSize) return undefined;
+    // Too many pieces: the smallest ones are sent with what lies beside them.
+    if (all.length * 2 > room) cut = Math.min(2 * cut, limits.maxPartSize / 2);
   }
-}
-
-function storedWithin(start: number, end: number, changed: RangeSet): RangeSet {
-  const stored = RangeSet.of([start, end]);
-  changed.visit(start, end, (a, b) => stored.remove(a, b));
-  return stored;
 }
 
 interface Piece {
   readonly start: number;
   readonly end: number;
-  readonly stored: boolean;
+  readonly from: 'send' | 'copy' | 'zero';
+}
+
+/** What of `start` … `end` need not be sent, in order. */
+function copyable(start: number, end: number, { changed, zeros }: PlanInput): Piece[] {
+  const stored = RangeSet.of([start, end]);
+  changed.visit(start, end, (a, b) => stored.remove(a, b));
+  const there: Piece[] = [];
+  stored.visit(start, end, (a, b) => there.push({ start: a, end: b, from: 'copy' }));
+  if (!zeros.intersects(start, end)) return there;
+  zeros.visit(start, end, (a, b) => there.push({ start: a, end: b, from: 'zero' }));
+  return there.sort((a, b) => a.start - b.start);
 }
 
 /** Cuts `start` … `end` into pieces to copy and pieces to send, none below `least` but the last of the object. */
-function pieces(start: number, end: number, stored: RangeSet, least: number, isLast: boolean): Piece[] {
+function pieces(start: number, end: number, there: readonly Piece[], least: number, isLast: boolean): Piece[] {
   const copies: Piece[] = [];
   /** Where the bytes begin that are not to be copied, since the last copy. */
-  let from = start;
-  stored.visit(start, end, (a, b) => {
+  let after = start;
+  for (const { start: a, end: b, from } of there) {
     // What is sent before this copy takes from it what it lacks itself.
-    const begin = a > from ? Math.max(a, from + least) : a;
-    if (b - begin < least) return;
-    copies.push({ start: begin, end: b, stored: true });
-    from = b;
-  });
+    const begin = a > after ? Math.max(a, after + least) : a;
+    if (b - begin < least) continue;
+    copies.push({ start: begin, end: b, from });
+    after = b;
+  }
   // What is sent at the end takes from the copy before it, unless the object may end with a small part.
   for (let last = copies.at(-1); last && !isLast && last.end < end && end - last.end < least; last = copies.at(-1)) {
     copies.pop();
     if (end - least - last.start < least) continue;
-    copies.push({ start: last.start, end: end - least, stored: true });
+    copies.push({ ...last, end: end - least });
     break;
   }
   const all: Piece[] = [];
   let at = start;
   for (const copy of copies) {
-    if (copy.start > at) all.push({ start: at, end: copy.start, stored: false });
+    if (copy.start > at) all.push({ start: at, end: copy.start, from: 'send' });
     all.push(copy);
     at = copy.end;
   }
-  if (at < end) all.push({ start: at, end, stored: false });
+  if (at < end) all.push({ start: at, end, from: 'send' });
   return all;
 }
 
@@ -264,58 +295,5 @@ function* inSteps(
     }
     yield [at, size];
     at += size;
-  }
-}
-
-/** Of the ten sizes of cells, those kept small enough for memory; the others take a file to terabytes. */
-const HELD_TIERS = 6;
-
-/** The grid by which parts are sent while the program is still writing: cell `i` becomes part `i + 1`. */
-export class PartGrid {
-  readonly #part: number;
-  readonly #maxPart: number;
-  readonly #mostHeld: number;
-  readonly #perSize: number;
-  readonly cells: number;
-
-  /** `most`: bytes of a cell that memory can hold beside those on their way. */
-  constructor(sizes: UploadSizes, limits: StoreLimits, most = Number.POSITIVE_INFINITY) {
-    this.#part = Math.max(Math.min(sizes.part, most), limits.minPartSize);
-    this.#maxPart = limits.maxPartSize;
-    this.#mostHeld = Math.max(most, this.#part);
-    // Ten sizes, each twice the one before: 8 MiB for the first 7.8 GiB, 4 GiB at the end, 7.8 TiB in all. A file that is
-    // larger still goes on in order at its save. What memory cannot hold whole has to be spooled before it is sent, so the
-    // first sizes stop growing there: with 32 MiB a file goes out from memory up to 150 GiB.
-    this.#perSize = Math.max(1, Math.floor(limits.maxParts / 10));
-    this.cells = limits.maxParts;
-  }
-
-  sizeOf(cell: number): number {
-    const tier = Math.floor(cell / this.#perSize);
-    return Math.min(this.#part * 2 ** tier, tier < HELD_TIERS ? this.#mostHeld : this.#maxPart, this.#maxPart);
-  }
-
-  startOf(cell: number): number {
-    const tier = Math.floor(cell / this.#perSize);
-    let start = 0;
-    for (let i = 0; i < tier; i++) start += this.#perSize * this.sizeOf(i * this.#perSize);
-    return start + (cell - tier * this.#perSize) * this.sizeOf(cell);
-  }
-
-  /** True where enough numbers are left behind a cell for whatever follows: parts of 5 GiB, should it come to that. */
-  leavesRoom(cell: number): boolean {
-    return cell < this.cells * 0.9;
-  }
-
-  /** The cell that `offset` lies in; `cells` or more where the grid has ended. */
-  cellOf(offset: number): number {
-    let start = 0;
-    for (let first = 0; first < this.cells; first += this.#perSize) {
-      const size = this.sizeOf(first);
-      const end = start + this.#perSize * size;
-      if (offset < end) return first + Math.floor((offset - start) / size);
-      start = end;
-    }
-    return this.cells;
   }
 }

@@ -9,25 +9,20 @@
  */
 import { type Clock, delay, forEachLimit } from '../concurrency.ts';
 import { isStoreError, StoreError } from '../errors.ts';
-import type { ObjectDescription, ObjectStore, UploadedPart, WriteCondition, Written } from '../s3/store.ts';
+import type { ObjectStore, ObjectVersion, WriteCondition } from '../s3/store.ts';
 import type { Telemetry } from '../telemetry.ts';
 import type { BlockCache } from './block-cache.ts';
 import { CellsBehind } from './cells-behind.ts';
-import { type Doubt, etagOfBody, etagOfParts, isUncertain } from './doubt.ts';
-import { type Capture, changedRanges, type Overlay } from './overlay.ts';
-import { assemble } from './part-body.ts';
+import type { Doubt } from './doubt.ts';
+import { type Capture, changedRanges, type Overlay, zeroRanges } from './overlay.ts';
+import { PartGrid, planCellCopies } from './part-grid.ts';
 import { PartUpload, type SentPart } from './part-upload.ts';
+import { RangeSet } from './ranges.ts';
+import { SaveRequests, type SaveTarget, type Stored } from './save-requests.ts';
 import { BLOCK_SIZE, type StoredContent } from './stored-content.ts';
 import type { UnsavedMemory } from './unsaved-memory.ts';
-import { PartGrid, type PlannedPart, planUpload, type UploadSizes } from './upload-plan.ts';
-
-/** Where a save goes, asked for anew each time. */
-export interface SaveTarget {
-  readonly key: string;
-  /** Asked when an upload begins and again at each PUT. `writing`: a write is just under way, and not a save. */
-  describe(writing?: boolean): ObjectDescription;
-  readonly condition: WriteCondition | undefined;
-}
+import { planUpload, type SentRange, type UploadSizes } from './upload-plan.ts';
+import { makeZeros } from './zero-object.ts';
 
 export interface UploadEnvironment {
   readonly store: ObjectStore;
@@ -36,13 +31,6 @@ export interface UploadEnvironment {
   readonly telemetry: Telemetry;
   readonly clock: Clock;
   readonly sizes: UploadSizes;
-}
-
-/** What a save has stored: with which description, and what the store said. */
-export interface Stored {
-  readonly key: string;
-  readonly written: Written;
-  readonly description: ObjectDescription;
 }
 
 /** Parts sent at once: one connection carries about 90 MB/s, and twelve of 8 MiB fit in the share of a 256 MiB budget. */
@@ -77,8 +65,7 @@ export class FileUpload {
   #isHurried = false;
   /** Parts being sent ahead, and uploads being given up. */
   readonly #running = new Set<Promise<void>>();
-  /** Set when `save` has rejected though the store may have done what it was asked to. */
-  doubt: Doubt | undefined;
+  readonly #requests: SaveRequests;
 
   constructor(environment: UploadEnvironment, overlay: Overlay, target: () => SaveTarget) {
     this.#environment = environment;
@@ -89,6 +76,12 @@ export class FileUpload {
     this.#behind = new CellsBehind(this.#grid);
     const fitting = Math.floor((environment.memory.limit * 0.75) / this.#grid.sizeOf(0));
     this.#parallel = Math.max(1, Math.min(PARALLEL_PARTS, fitting));
+    this.#requests = new SaveRequests(environment, overlay, this.#parallel);
+  }
+
+  /** Set when `save` has rejected though the store may have done what it was asked to. */
+  get doubt(): Doubt | undefined {
+    return this.#requests.doubt;
   }
 
   /** Bytes in `start` … `end` are about to change. */
@@ -146,6 +139,69 @@ export class FileUpload {
     return false;
   }
 
+  /** Which parts of `start` … `end` could be copies of another object. Empty where sending is as good. */
+  planCopies(start: number, end: number): readonly SentRange[] {
+    const { store, sizes } = this.#environment;
+    if (end - start <= sizes.singlePut) return [];
+    return planCellCopies(start, end, this.#grid, store.limits, sizes);
+  }
+
+  /**
+   * Makes `ranges` parts by copies on the server, from bytes of `source` that lie `shift` further on there; only while no
+   * save is under way. Resolves to those that the store has and that nothing has changed since: from now on their bytes are
+   * nowhere else. Why others failed is of no interest: what is not copied has to be sent.
+   */
+  async copyCells(
+    ranges: readonly SentRange[],
+    source: StoredContent,
+    shift: number,
+    signal: AbortSignal | undefined,
+  ): Promise<readonly SentRange[]> {
+    const parts = this.#begunAhead(true);
+    if (!parts) return [];
+    const cellsOf = ({ number, offset, size }: SentRange): number[] => {
+      const cells = [];
+      for (let cell = number - 1; this.#grid.startOf(cell) < offset + size; cell++) cells.push(cell);
+      return cells;
+    };
+    for (const cell of ranges.flatMap(cellsOf)) {
+      // A part sent from here under the same number would take the place of the copy.
+      this.#ready.delete(cell);
+      this.#sentAhead.add(cell);
+    }
+    // What was sent there before may not be let go of any more: it is about to be replaced.
+    for (const { offset, size } of ranges) parts.touch(offset, offset + size);
+    const { version } = source;
+    let isFailed = false;
+    const sent: SentPart[] = [];
+    await forEachLimit(ranges, PARALLEL_COPIES, async range => {
+      if (isFailed || parts.stopped) return;
+      const { number, offset, size } = range;
+      const part = parts.send(
+        range,
+        (upload, signals) => upload.copyPart(number, version, offset + shift, size, { signal: signals }),
+        { live: true, captured: false },
+        signal,
+      );
+      try {
+        await part.done;
+        sent.push(part);
+      } catch (error) {
+        isFailed = true;
+        if (isStoreError(error, 'no-such-upload')) parts.vanished ??= error;
+        this.#environment.telemetry.log.debug({ key: parts.key, part: number, error }, 'part not copied on the server');
+      }
+    });
+    const isCurrent = this.#parts === parts && parts.vanished === undefined;
+    const right = isCurrent ? sent.filter(part => part.live) : [];
+    for (const part of right) part.required = true;
+    for (const range of ranges) {
+      if (right.some(({ number }) => number === range.number)) continue;
+      for (const cell of cellsOf(range)) this.#sentAhead.delete(cell);
+    }
+    return right;
+  }
+
   /** What was sent and let go is lost: why. Undefined while it can still be completed. */
   get lost(): StoreError | undefined {
     if (this.#parts?.vanished === undefined || this.#overlay.sent.isEmpty) return undefined;
@@ -160,21 +216,22 @@ export class FileUpload {
   }
 
   /**
-   * Stores `capture`, whose unchanged bytes are those of `stored`.
+   * Stores `capture`, whose unchanged bytes are those of `stored`; `isOther`: an object under another name.
    * @throws {StoreError} as the store said; `too-large` if no object can be that large. All parts that arrived are kept for
    * another try, unless the store refused the condition. `condition` stands for the target's own where it has one.
    */
   async save(
     capture: Capture,
     stored: StoredContent | undefined,
+    isOther: boolean,
     condition: WriteCondition | undefined,
     signal?: AbortSignal,
   ): Promise<Stored> {
     this.#saving = true;
-    this.doubt = undefined;
+    this.#requests.doubt = undefined;
     for (const part of this.#parts?.parts ?? []) part.captured = part.live;
     try {
-      return await this.#attempts(capture, stored, condition, signal);
+      return await this.#attempts(capture, stored, isOther, condition, signal);
     } finally {
       this.#saving = false;
       this.#failed = false;
@@ -245,13 +302,13 @@ export class FileUpload {
     const { memory } = this.#environment;
     const offset = this.#grid.startOf(cell);
     const size = this.#grid.sizeOf(cell);
-    const parts = this.#begunAhead();
+    const parts = this.#begunAhead(this.#isWriting);
     if (!parts) return;
     this.#sentAhead.add(cell);
     this.#inFlight++;
     memory.began();
     const capture = this.#overlay.capture(offset, offset + size);
-    const part = this.#send(parts, { number: cell + 1, offset, size }, capture, undefined, {
+    const part = this.#requests.send(parts, { number: cell + 1, offset, size }, capture, undefined, {
       live: true,
       captured: false,
     });
@@ -275,9 +332,9 @@ export class FileUpload {
     );
   }
 
-  #begunAhead(): PartUpload | undefined {
+  #begunAhead(isWriting: boolean): PartUpload | undefined {
     try {
-      return this.#begun();
+      return this.#begun(isWriting);
     } catch (error) {
       // It has no name just now (another client's version took it): the save is to find one.
       this.#failed = true;
@@ -286,52 +343,48 @@ export class FileUpload {
     }
   }
 
-  #begun(): PartUpload {
+  #begun(isWriting = false): PartUpload {
     if (!this.#parts) {
       const target = this.#target();
-      this.#parts = new PartUpload(this.#environment.store, target.key, target.describe(this.#isWriting));
+      this.#parts = new PartUpload(this.#environment.store, target.key, target.describe(isWriting));
     }
     return this.#parts;
   }
 
-  #send(
-    parts: PartUpload,
-    range: { readonly number: number; readonly offset: number; readonly size: number },
-    capture: Capture,
-    stored: StoredContent | undefined,
-    marks: { readonly live: boolean; readonly captured: boolean },
-    signal?: AbortSignal,
-  ): SentPart {
-    const { number, offset, size } = range;
-    return parts.send(
-      { number, offset, size },
-      async (upload, signals) => {
-        const body = await assemble(capture, stored, offset, offset + size, this.#environment, signals);
-        try {
-          return await upload.putPart(number, body.slices, { signal: signals });
-        } finally {
-          body.release();
-        }
-      },
-      marks,
-      signal,
-    );
+  /** `source` as it is under the name of the target; undefined if this store does not copy. */
+  async #copied(target: SaveTarget, source: StoredContent): Promise<Stored | undefined> {
+    try {
+      const stored = await this.#requests.copy(target, source);
+      this.giveUp();
+      return stored;
+    } catch (error) {
+      if (!isStoreError(error, 'not-implemented', 'invalid')) throw error;
+      this.#environment.telemetry.log.debug({ key: target.key, error }, 'not copied on the server: it is sent');
+      return undefined;
+    }
   }
 
   async #attempts(
     capture: Capture,
     stored: StoredContent | undefined,
+    isOther: boolean,
     instead: WriteCondition | undefined,
     signal?: AbortSignal,
   ): Promise<Stored> {
     const { store, sizes, clock } = this.#environment;
     const changed = changedRanges(capture);
+    let maySkipZeros = true;
     for (let attempt = 1; ; attempt++) {
       const asked = this.#target();
       const target = asked.condition && instead ? withCondition(asked, instead) : asked;
       this.#expectUsable(target.key);
+      if (stored && isOther && changed.isEmpty && capture.size === stored.size) {
+        const copied = await this.#copied(target, stored);
+        if (copied) return copied;
+      }
       const sent = (this.#parts?.parts ?? []).filter(part => part.captured && !part.failed);
-      const plan = planUpload({ size: capture.size, changed, sent, limits: store.limits, sizes });
+      const zeros = target.aside && maySkipZeros ? zeroRanges(capture) : new RangeSet();
+      const plan = planUpload({ size: capture.size, changed, zeros, sent, limits: store.limits, sizes });
       if (!plan) {
         throw new StoreError('too-large', `${target.key} has ${capture.size} bytes: more than S3 takes in an object`, {
           key: target.key,
@@ -343,10 +396,24 @@ export class FileUpload {
       );
       for (const part of sent) part.captured = used.has(part.number);
       let parts: PartUpload | undefined;
+      let aside: ObjectVersion | undefined;
       try {
-        if (plan.kind === 'put') return await this.#put(target, capture, stored, signal);
+        if (plan.kind === 'put') {
+          const put = await this.#requests.put(target, capture, stored, signal);
+          // A file that was large once may have an upload in progress.
+          this.giveUp();
+          return put;
+        }
+        const hole = Math.max(...plan.parts.map(({ from, size }) => (from === 'zero' ? size : 0)));
+        if (hole > 0) {
+          aside = await this.#zerosFor(target, hole, signal);
+          maySkipZeros = aside !== undefined;
+          // Then they are sent, like anything else.
+          if (!aside) continue;
+        }
         parts = this.#begun();
-        return await this.#sendParts(parts, plan.parts, target, capture, stored, signal);
+        const beneath = { stored, zeros: aside };
+        return await this.#requests.sendParts(parts, plan.parts, target, capture, beneath, signal);
       } catch (error) {
         // A rename meanwhile has given the upload up: what failed is of no interest.
         const overtaken = parts !== undefined && this.#parts !== parts && !signal?.aborted;
@@ -362,8 +429,27 @@ export class FileUpload {
         if (isEnded && !isNeeded) this.giveUp();
         if (attempt >= ATTEMPTS || !(overtaken || vanished || conflict)) throw error;
         if (conflict) await delay(clock, CONFLICT_DELAY_MS * 2 ** (attempt - 1), signal);
+      } finally {
+        if (aside) await this.#drop(aside.key);
       }
     }
+  }
+
+  /** An object of `size` zeros; undefined where the store will have none. */
+  async #zerosFor(target: SaveTarget, size: number, signal?: AbortSignal): Promise<ObjectVersion | undefined> {
+    const key = target.aside!();
+    try {
+      return await makeZeros(this.#environment.store, key, size, signal);
+    } catch (error) {
+      if (isStoreError(error, 'aborted')) throw error;
+      this.#environment.telemetry.log.info({ key, error }, 'no object of zeros could be made: holes are sent');
+      return undefined;
+    }
+  }
+
+  async #drop(key: string): Promise<void> {
+    const { store, telemetry } = this.#environment;
+    await store.delete(key).catch(error => telemetry.log.warn({ key, error }, 'an object of zeros was not deleted'));
   }
 
   /** Gives up an upload that the next attempt has no use for. @throws {StoreError} if it holds what is nowhere else. */
@@ -377,96 +463,8 @@ export class FileUpload {
     }
     this.giveUp();
   }
-
-  async #put(
-    target: SaveTarget,
-    capture: Capture,
-    stored: StoredContent | undefined,
-    signal?: AbortSignal,
-  ): Promise<Stored> {
-    const { store } = this.#environment;
-    const body = await assemble(capture, stored, 0, capture.size, this.#environment, signal);
-    try {
-      const description = target.describe();
-      const options = signal === undefined ? {} : { signal };
-      const written = await store.put(target.key, body.slices, description, target.condition, options).catch(error => {
-        if (isUncertain(error)) this.doubt = { key: target.key, etag: etagOfBody(body.slices), description };
-        throw error;
-      });
-      // A file that was large once may have an upload in progress.
-      this.giveUp();
-      return { key: target.key, written, description };
-    } finally {
-      body.release();
-    }
-  }
-
-  async #sendParts(
-    parts: PartUpload,
-    planned: readonly PlannedPart[],
-    target: SaveTarget,
-    capture: Capture,
-    stored: StoredContent | undefined,
-    signal?: AbortSignal,
-  ): Promise<Stored> {
-    const uploaded = new Array<UploadedPart>(planned.length);
-    const stop = new AbortController();
-    const signals = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
-    let first: { readonly error: unknown } | undefined;
-    const run = (indexes: readonly number[], limit: number): Promise<void> =>
-      forEachLimit(indexes, limit, async index => {
-        try {
-          uploaded[index] = await this.#sendPart(parts, planned[index]!, capture, stored, signals);
-        } catch (error) {
-          first ??= { error };
-          stop.abort();
-          throw error;
-        }
-      });
-    const indexes = (from: PlannedPart['from']): number[] =>
-      planned.flatMap((part, index) => (part.from === from ? [index] : []));
-    await Promise.allSettled([
-      run(indexes('copy'), PARALLEL_COPIES),
-      run([...indexes('send'), ...indexes('sent')], this.#parallel),
-    ]);
-    if (first) throw first.error;
-    const written = await parts.complete(uploaded, target.condition, signal).catch(error => {
-      const { key, description } = parts;
-      if (isUncertain(error)) this.doubt = { key, etag: etagOfParts(uploaded), description };
-      throw error;
-    });
-    return { key: parts.key, written, description: parts.description };
-  }
-
-  async #sendPart(
-    parts: PartUpload,
-    planned: PlannedPart,
-    capture: Capture,
-    stored: StoredContent | undefined,
-    signal: AbortSignal,
-  ): Promise<UploadedPart> {
-    const { number, offset, size, from } = planned;
-    if (from === 'sent') {
-      const part = parts.numbered(number);
-      try {
-        if (part?.captured) return await part.done;
-      } catch (error) {
-        if (parts.stopped || signal.aborted || isStoreError(error, 'no-such-upload')) throw error;
-      }
-    }
-    const marks = { live: this.#overlay.isIntactSince(offset, offset + size), captured: true };
-    if (from === 'copy') {
-      return parts.send(
-        { number, offset, size },
-        (upload, signals) => upload.copyPart(number, stored!.version, offset, size, { signal: signals }),
-        marks,
-        signal,
-      ).done;
-    }
-    return this.#send(parts, { number, offset, size }, capture, stored, marks, signal).done;
-  }
 }
 
 function withCondition(target: SaveTarget, condition: WriteCondition): SaveTarget {
-  return { key: target.key, condition, describe: writing => target.describe(writing) };
+  return { ...target, condition, describe: writing => target.describe(writing) };
 }

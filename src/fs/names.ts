@@ -243,8 +243,10 @@ export class Names {
   async leaving(inode: Inode | undefined, work: () => Promise<void>): Promise<void> {
     if (!(inode instanceof FileInode)) return work();
     inode.leaving = true;
+    const change = (): Promise<void> => this.#saver.changeName(inode, true, work);
     try {
-      await this.#saver.changeName(inode, true, work);
+      // Copies that only refer to it get its bytes first.
+      await (inode.stored ? inode.stored.leave(change) : change());
     } catch (error) {
       if (!inode.unlinked) await this.#orphans.stays(inode);
       throw error;

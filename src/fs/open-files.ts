@@ -22,6 +22,9 @@ import type { Saver } from './saver.ts';
 /** What the GET of an open brings along: what a program reads first, and the whole of most files. Bytes. */
 export const OPEN_BYTES = 128 * 1024;
 
+/** ms. Programs close a copy at once; in the meantime another client may change what it was made of. */
+const BORROWED_FOR = 5000;
+
 const CAPABILITY = 'security.capability';
 
 export class OpenFiles {
@@ -86,10 +89,18 @@ export class OpenFiles {
       file.content = new FileContent(this.#environment, file.stored, () => this.#saver.targetOf(file), {
         save: () => this.#saver.saveOnce(file),
         isNameSettled: () => isNameSettled(file),
+        borrowed: () => this.#saveInTime(file),
       });
       if (file.unlinked) file.content.keepLocal();
     }
     return file.content;
+  }
+
+  /** A copy that only refers to its source is one no longer than this, however long it stays open. */
+  #saveInTime(file: FileInode): void {
+    this.#environment.clock.after(BORROWED_FOR, () => {
+      if (file.content?.isBorrowing && !file.unlinked) this.#saver.saveOnce(file).catch(() => {});
+    });
   }
 
   /** Learns whether the version is still the one in S3, unless that was learned a moment ago. */

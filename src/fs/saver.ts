@@ -7,7 +7,8 @@
  * can become an object under the name that it was begun for, and under no other: before a name changes or goes it is
  * completed.
  */
-import type { SaveTarget } from '../cache/file-content.ts';
+import { randomUUID } from 'node:crypto';
+import type { Saved, SaveTarget } from '../cache/file-content.ts';
 import { forEachLimit } from '../concurrency.ts';
 import { FsError, isStoreError, storeErrorFields } from '../errors.ts';
 import type { Timestamp } from '../fuse/ops.ts';
@@ -17,6 +18,7 @@ import type { ContentTypes } from './content-types.ts';
 import { Descriptions } from './descriptions.ts';
 import type { Environment } from './environment.ts';
 import { type DirectoryInode, descendants, FileInode, type SpecialInode } from './inode.ts';
+import { HIDDEN_PREFIX } from './keys.ts';
 import { MetadataSaver } from './metadata-saver.ts';
 import { Moves } from './moves.ts';
 import type { Namespace } from './namespace.ts';
@@ -56,6 +58,7 @@ export class Saver {
         return { ...description, metadata: withoutChecksums(description.metadata) };
       },
       condition: this.#condition(file),
+      aside: () => `${HIDDEN_PREFIX}zeros/${this.#environment.options.hostname}/${randomUUID()}`,
     };
   }
 
@@ -165,7 +168,8 @@ export class Saver {
     const before = file.stored;
     const isKernelCurrent = file.pagesOf === before;
     const at = clock.monotonic();
-    const saved = await content.save(undefined, condition);
+    const save = (): Promise<Saved | undefined> => content.save(undefined, condition);
+    const saved = await (before ? before.leave(save) : save());
     if (!saved) return;
     file.baseGone = false;
     file.replaces = undefined;

@@ -12,7 +12,7 @@ import { UnsavedMemory } from '../../src/cache/unsaved-memory.ts';
 import type { UploadSizes } from '../../src/cache/upload-plan.ts';
 import { type Clock, systemClock } from '../../src/concurrency.ts';
 import type { ReadReply } from '../../src/fuse/ops.ts';
-import type { WriteCondition } from '../../src/s3/store.ts';
+import type { ObjectDescription, WriteCondition } from '../../src/s3/store.ts';
 import { silentTelemetry } from '../../src/telemetry.ts';
 import { MemoryStore } from './memory-store.ts';
 
@@ -42,6 +42,7 @@ export const TINY_SIZES: UploadSizes = {
   copyPart: 64 * KIB,
   maxCopyPart: 256 * KIB,
   copies: 4,
+  zeros: 256 * KIB,
 };
 
 export interface Setup extends ContentEnvironment {
@@ -59,6 +60,8 @@ export interface Setup extends ContentEnvironment {
   open(stored?: StoredContent): FileContent;
   /** A file over an object that exists. */
   openForeign(bytes: Uint8Array | string): FileContent;
+  /** A file over another object, `key`. */
+  openOther(key: string, bytes: Uint8Array): FileContent;
 }
 
 export interface SetupOptions {
@@ -90,11 +93,13 @@ export function setup(t: { teardown(callback: () => void): void }, options: Setu
   const { sizes = TINY_SIZES, keepSent = false } = options;
   const environment = { store, blocks, budget, pool, spool, telemetry, clock, sizes, keepSent };
   const owner: Setup['owner'] = { isNameSettled: true, recalls: 0, failed: false };
+  let asides = 0;
   /** As the filesystem has it: what a file is based on is what it may replace. */
   const describe = (base: StoredContent | undefined): SaveTarget => {
     const { key, metadata } = target;
     const condition = base && target.condition ? { ifMatch: base.version.etag } : target.condition;
-    return { key, condition, describe: () => ({ headers: {}, metadata: { ...metadata } }) };
+    const described = (): ObjectDescription => ({ headers: {}, metadata: { ...metadata } });
+    return { key, condition, describe: described, aside: () => `aside/${++asides}` };
   };
   const open = (stored?: StoredContent): FileContent => {
     const file: FileContent = new FileContent(environment, stored, () => describe(file.stored), {
@@ -117,6 +122,17 @@ export function setup(t: { teardown(callback: () => void): void }, options: Setu
       const version = store.putForeign(target.key, bytes);
       target.condition = { ifMatch: version.etag };
       return open(blocks.contentOf(version));
+    },
+    openOther(key, bytes) {
+      const stored = blocks.contentOf(store.putForeign(key, bytes));
+      const file: FileContent = new FileContent(environment, stored, () => {
+        return {
+          key,
+          condition: { ifMatch: file.stored!.version.etag },
+          describe: () => ({ headers: {}, metadata: {} }),
+        };
+      });
+      return file;
     },
   };
 }

@@ -72,6 +72,8 @@ async function run(
   const model = new Model();
   let file: FileContent = s.open();
   let saving: Saving | undefined;
+  /** Another file, from which is copied. */
+  const source = { file: s.openOther('source', pattern(300 * KIB, 7)), bytes: pattern(300 * KIB, 7) };
   let tag = 0;
   /** A save in doubt asks first what has become of the one before, and captures what there is after that. */
   let doubt = false;
@@ -162,6 +164,40 @@ async function run(
         () => file.zero(offset, bytes),
         () => model.zero(offset, bytes),
       );
+    } else if (kind < 55) {
+      const whole = random.below(2) === 0;
+      if (whole && random.below(2) === 0) {
+        file.reset();
+        model.truncate(0);
+      }
+      const from = whole ? Math.min(model.bytes.length, source.bytes.length) : random.below(source.bytes.length);
+      const to = whole ? from : place();
+      const bytes = Math.max(0, Math.min(random.below(3) === 0 ? length() : 400 * KIB, MAX_SIZE - to));
+      what.push(`copy from the other ${from}→${to}+${bytes}`);
+      try {
+        const copied = await file.copyRange(source.file, from, to, bytes);
+        const expected = Math.min(bytes, source.bytes.length - from);
+        if (copied > expected || (copied === 0 && expected > 0)) fail(`copied ${copied} instead of ${expected}`);
+        if (copied > 0) model.write(to, source.bytes.slice(from, from + copied));
+      } catch (error) {
+        if (!(error instanceof StoreError)) throw error;
+        what.push(`(${error.kind})`);
+      }
+    } else if (kind < 56) {
+      what.push('the other is replaced');
+      const bytes = pattern(random.below(400 * KIB) + 1, ++tag);
+      try {
+        await source.file.stored!.leave(async () => {
+          source.file.reset();
+          await source.file.write(0, bytes);
+          source.bytes = bytes.slice();
+          await source.file.save();
+        });
+      } catch (error) {
+        if (!(error instanceof StoreError)) throw error;
+        what.push(`(${error.kind})`);
+        // Nobody refers to it where it stays as it was; where it is unsaved the next one saves it.
+      }
     } else if (kind < 57) {
       const from = random.below(model.bytes.length + 1);
       const to = random.below(MAX_SIZE);
@@ -247,6 +283,9 @@ async function run(
   }
   same(read, model.bytes, 'read at the end');
   await file.discard();
+  if (source.file.stored!.borrowers.size > 0) fail('a discarded file refers to another');
+  await source.file.discard();
+  if (s.store.keys().some(key => key.startsWith('aside/'))) fail('an object of zeros was left');
   if (s.spool.memory.held !== 0) fail(`${s.spool.memory.held} bytes are still held`);
   if (s.spool.used !== 0) fail(`${s.spool.used} bytes are still spooled`);
   return s;
@@ -263,7 +302,7 @@ t.test('with so little memory that most of the file is spooled', async t => {
 });
 
 t.test('with one PUT for everything', async t => {
-  const sizes = { singlePut: MIB, part: 512 * KIB, copyPart: MIB, maxCopyPart: MIB, copies: 1 };
+  const sizes = { singlePut: MIB, part: 512 * KIB, copyPart: MIB, maxCopyPart: MIB, copies: 1, zeros: MIB };
   for (let seed = 201; seed <= 204; seed++)
     await run(t, seed, 800, { clock: eager, sizes, budget: 3 * MIB, keepSent: true });
   t.pass();
@@ -282,7 +321,14 @@ t.test('with parts that leave memory once they were sent', async t => {
 
 t.test('with parts of whole blocks that leave memory once they were sent', async t => {
   let recalls = 0;
-  const sizes = { singlePut: 200 * KIB, part: 128 * KIB, copyPart: 256 * KIB, maxCopyPart: 512 * KIB, copies: 2 };
+  const sizes = {
+    singlePut: 200 * KIB,
+    part: 128 * KIB,
+    copyPart: 256 * KIB,
+    maxCopyPart: 512 * KIB,
+    copies: 2,
+    zeros: MIB,
+  };
   for (let seed = 401; seed <= 405; seed++) {
     const s = await run(t, seed, 600, { clock: eager, sizes, budget: 1.25 * MIB }, { sequential: true });
     recalls += s.owner.recalls;

@@ -20,7 +20,7 @@ const PART = 128 * KIB;
 /** Parts of one block each; the share of memory holds eight, and the first leaves it when six are held. */
 const SMALL: SetupOptions = {
   budget: 2 * MIB,
-  sizes: { singlePut: 2 * PART, part: PART, copyPart: 2 * PART, maxCopyPart: 4 * PART, copies: 2 },
+  sizes: { singlePut: 2 * PART, part: PART, copyPart: 2 * PART, maxCopyPart: 4 * PART, copies: 2, zeros: 64 * MIB },
   // So many that the parts of a few MiB are all of the first size.
   limits: { ...TINY_LIMITS, maxParts: 2000 },
 };
@@ -88,7 +88,7 @@ t.test('a writer in sequence never touches the disk, and needs none', async t =>
 });
 
 t.test('also where the share of memory is hardly more than two parts', async t => {
-  const sizes = { singlePut: 1024 * KIB, part: 512 * KIB, copyPart: MIB, maxCopyPart: MIB, copies: 2 };
+  const sizes = { singlePut: 1024 * KIB, part: 512 * KIB, copyPart: MIB, maxCopyPart: MIB, copies: 2, zeros: 64 * MIB };
   const s = setup(t, { budget: 2 * MIB, spool: false, sizes });
   const file = s.open();
   const bytes = pattern(5 * MIB + 77, 1);

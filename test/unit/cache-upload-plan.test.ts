@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { PartGrid, planCellCopies } from '../../src/cache/part-grid.ts';
 import { RangeSet } from '../../src/cache/ranges.ts';
 import {
-  PartGrid,
   type PlannedPart,
   planUpload,
   type SentRange,
@@ -134,7 +134,7 @@ t.test('parts sent ahead are used where they can be, and never break a plan', as
     maxCopySize: 400,
     maxObjectSize: 16_000,
   };
-  const sizes = { singlePut: 20, part: 16, copyPart: 60, maxCopyPart: 200, copies: 4 };
+  const sizes = { singlePut: 20, part: 16, copyPart: 60, maxCopyPart: 200, copies: 4, zeros: 300 };
   const grid = new PartGrid(sizes, limits);
   fc.assert(
     fc.property(
@@ -242,4 +242,92 @@ t.test('the grid covers terabytes without a gap, and finds the cell of an offset
   t.equal(grid.sizeOf(0), 8 * MIB);
   t.ok(grid.startOf(9999) > 5 * TIB);
   t.equal(grid.cellOf(48 * TIB), 10_000, 'beyond the grid');
+});
+
+t.test('copies on the server take whole cells, all of them, and nothing else', async t => {
+  const grid = new PartGrid(UPLOAD_SIZES, S3_LIMITS, 64 * MIB);
+  fc.assert(
+    fc.property(anySize(4 * TIB), anySize(2 * TIB), (start, length) => {
+      const end = start + length;
+      let at = grid.cellOf(start);
+      if (grid.startOf(at) < start) at++;
+      for (const { number, offset, size } of planCellCopies(start, end, grid, S3_LIMITS, UPLOAD_SIZES)) {
+        if (number !== at + 1 || offset !== grid.startOf(at)) return false;
+        if (size < S3_LIMITS.minPartSize || size > S3_LIMITS.maxCopySize || offset + size > end) return false;
+        while (at < grid.cells && grid.startOf(at) < offset + size) at++;
+        if (grid.startOf(at) !== offset + size) return false;
+      }
+      return !grid.leavesRoom(at) || grid.startOf(at) + grid.sizeOf(at) > end;
+    }),
+    { numRuns: 300 },
+  );
+  const parts = planCellCopies(0, 2 * GIB - 4096, grid, S3_LIMITS, UPLOAD_SIZES);
+  t.same([parts.length, parts[0]?.size], [16, 128 * MIB], 'few of them');
+});
+
+t.test('what was copied ahead is part of any plan', async t => {
+  const grid = new PartGrid(UPLOAD_SIZES, S3_LIMITS);
+  fc.assert(
+    fc.property(
+      anySize(60 * GIB),
+      anySize(30 * GIB),
+      anySize(90 * GIB),
+      anySize(90 * GIB),
+      (start, length, more, stored) => {
+        const sent = planCellCopies(start, start + length, grid, S3_LIMITS, UPLOAD_SIZES).map(part => {
+          return { ...part, required: true };
+        });
+        const size = Math.max(more, ...sent.map(part => part.offset + part.size));
+        const changed = changedOf(
+          size,
+          stored,
+          sent.map(part => [part.offset, part.offset + part.size]),
+        );
+        const result = planUpload({ size, changed, sent, limits: S3_LIMITS, sizes: UPLOAD_SIZES });
+        if (sent.length === 0) return true;
+        if (result?.kind !== 'multipart') return false;
+        if (result.parts.filter(part => part.required).length !== sent.length) return false;
+        return fault(result.parts, size, changed, sent, S3_LIMITS) === undefined;
+      },
+    ),
+    { numRuns: 300 },
+  );
+  t.pass();
+});
+
+t.test('large holes are copied, whatever lies between them', async t => {
+  fc.assert(
+    fc.property(anyCase(40 * TIB), fc.boolean(), (given, last) => {
+      const { size, stored } = given;
+      const changed = changedOf(size, stored, given.changed);
+      // A third of what is changed is zeros.
+      const zeros = RangeSet.of([Math.floor(size / 3), last ? size : Math.floor((size * 2) / 3)]);
+      zeros.keepOnly(changed);
+      const result = planUpload({ size, changed, zeros, sent: [], limits: S3_LIMITS, sizes: UPLOAD_SIZES })!;
+      if (result.kind === 'put') return size <= UPLOAD_SIZES.singlePut;
+      const wrong = fault(result.parts, size, changed, [], S3_LIMITS);
+      if (wrong) throw new Error(wrong);
+      for (const { from, offset, size: length } of result.parts) {
+        if (from === 'zero' && (!zeros.covers(offset, offset + length) || length > S3_LIMITS.maxCopySize)) return false;
+      }
+      let large = 0;
+      zeros.visit(0, size, (start, end) => {
+        if (end - start >= UPLOAD_SIZES.copyPart) large += end - start;
+      });
+      const copied = result.parts.reduce((sum, part) => sum + (part.from === 'zero' ? part.size : 0), 0);
+      if (large < UPLOAD_SIZES.zeros) return copied === 0;
+      // As above, of each range.
+      return copied >= large - 2 * (zeros.count + changed.count + 1) * S3_LIMITS.minPartSize;
+    }),
+    { numRuns: 500 },
+  );
+  const parts = planUpload({
+    size: 10 * GIB,
+    changed: RangeSet.of([0, 10 * GIB]),
+    zeros: RangeSet.of([0, 10 * GIB]),
+    sent: [],
+    limits: S3_LIMITS,
+    sizes: UPLOAD_SIZES,
+  });
+  t.equal(parts?.kind === 'multipart' && parts.parts.length, 40, 'of 256 MiB');
 });

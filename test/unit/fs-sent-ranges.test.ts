@@ -21,7 +21,7 @@ const make = (spool: SpoolOptions = {}): TestFileSystem =>
   makeFileSystem({
     spool,
     budget: 2 * MIB,
-    sizes: { singlePut: 2 * PART, part: PART, copyPart: 2 * PART, maxCopyPart: 4 * PART, copies: 2 },
+    sizes: { singlePut: 2 * PART, part: PART, copyPart: 2 * PART, maxCopyPart: 4 * PART, copies: 2, zeros: 64 * PART },
     storeOptions: { limits: { maxParts: 2000, minPartSize: 8 * KIB, maxPartSize: 512 * KIB, maxCopySize: 64 * MIB } },
   });
 
