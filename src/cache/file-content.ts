@@ -56,7 +56,9 @@ export class FileContent implements Borrower {
     this.#stored = stored;
     this.#overlay = new Overlay(memory, stored?.size ?? 0);
     const { store, blocks, telemetry, clock, sizes = UPLOAD_SIZES } = environment;
-    this.#upload = new FileUpload({ store, blocks, memory, telemetry, clock, sizes }, this.#overlay, target);
+    this.#upload = new FileUpload({ store, blocks, memory, telemetry, clock, sizes }, this.#overlay, target, () => {
+      owner?.save().catch(() => {});
+    });
     this.#owner = owner;
     this.#sent = new SentRanges(this.#overlay, this.#upload, environment.keepSent ? undefined : owner);
     this.#spiller = new Spiller(environment.spool, this.#overlay, this.#upload, () => this.#maySend);

@@ -25,6 +25,7 @@ export interface SentPart extends SentRange {
 export class PartUpload {
   readonly key: string;
   readonly description: ObjectDescription;
+  readonly begunAt: number;
   readonly #upload: Promise<Upload>;
   readonly #stop = new AbortController();
   /** By offset; no two overlap. Up to 10,000, so nothing looks through all of them for each. */
@@ -37,7 +38,9 @@ export class PartUpload {
   /** What the store said when it did not know the upload any more. */
   vanished: unknown;
 
-  constructor(store: ObjectStore, key: string, description: ObjectDescription) {
+  /** `begunAt`: ms of the monotonic clock. */
+  constructor(store: ObjectStore, key: string, description: ObjectDescription, begunAt = 0) {
+    this.begunAt = begunAt;
     this.key = key;
     this.description = description;
     // Not to be interrupted: an upload of which we never learned the id could not be aborted any more.

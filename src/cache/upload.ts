@@ -39,6 +39,11 @@ const PARALLEL_PARTS = 12;
 const PARALLEL_COPIES = 16;
 /** Of the share of memory, for one cell: some are on their way while the next one is filled. */
 const CELL_SHARE = 0.25;
+/**
+ * ms after which an upload with bytes that are nowhere else is completed, whoever is still writing. Rules of a bucket that end
+ * incomplete uploads count in days, MinIO's default is 24 hours; half of that leaves time to try again.
+ */
+const MAX_AGE = 12 * 3600 * 1000;
 /** A save begins again after a conflict with another write in progress, or when the upload has vanished. */
 const ATTEMPTS = 4;
 const CONFLICT_DELAY_MS = 100;
@@ -67,8 +72,14 @@ export class FileUpload {
   readonly #running = new Set<Promise<void>>();
   readonly #requests: SaveRequests;
 
-  constructor(environment: UploadEnvironment, overlay: Overlay, target: () => SaveTarget) {
+  readonly #tooOld: () => void;
+  /** Ends the wait for its age. */
+  #unwatch: (() => void) | undefined;
+
+  /** `tooOld`: called when an upload has held bytes for so long that a save should complete it. */
+  constructor(environment: UploadEnvironment, overlay: Overlay, target: () => SaveTarget, tooOld: () => void) {
     this.#environment = environment;
+    this.#tooOld = tooOld;
     this.#overlay = overlay;
     this.#target = target;
     const most = Math.floor((environment.memory.limit * CELL_SHARE) / BLOCK_SIZE) * BLOCK_SIZE;
@@ -133,6 +144,7 @@ export class FileUpload {
       // What is in the spool already takes no memory.
       if (!this.#overlay.inMemory(part.offset, end)) continue;
       part.required = true;
+      this.#watchAge(parts);
       this.#overlay.letGo(part.offset, end);
       return true;
     }
@@ -195,6 +207,7 @@ export class FileUpload {
     const isCurrent = this.#parts === parts && parts.vanished === undefined;
     const right = isCurrent ? sent.filter(part => part.live) : [];
     for (const part of right) part.required = true;
+    if (right.length > 0) this.#watchAge(parts);
     for (const range of ranges) {
       if (right.some(({ number }) => number === range.number)) continue;
       for (const cell of cellsOf(range)) this.#sentAhead.delete(cell);
@@ -262,8 +275,20 @@ export class FileUpload {
     if (this.#ready.size > 0) this.#sendAhead();
   }
 
+  /** The upload is the only place of some bytes from now on. */
+  #watchAge(parts: PartUpload): void {
+    if (this.#unwatch) return;
+    const { clock } = this.#environment;
+    this.#unwatch = clock.after(Math.max(0, MAX_AGE - (clock.monotonic() - parts.begunAt)), () => {
+      this.#unwatch = undefined;
+      if (this.#parts === parts && !this.#overlay.sent.isEmpty) this.#tooOld();
+    });
+  }
+
   #forgetParts(): void {
     this.#parts = undefined;
+    this.#unwatch?.();
+    this.#unwatch = undefined;
     this.#sentAhead.clear();
     this.#behind.clear();
     this.#isHurried = false;
@@ -345,8 +370,9 @@ export class FileUpload {
 
   #begun(isWriting = false): PartUpload {
     if (!this.#parts) {
+      const { store, clock } = this.#environment;
       const target = this.#target();
-      this.#parts = new PartUpload(this.#environment.store, target.key, target.describe(isWriting));
+      this.#parts = new PartUpload(store, target.key, target.describe(isWriting), clock.monotonic());
     }
     return this.#parts;
   }

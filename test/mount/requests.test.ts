@@ -7,6 +7,7 @@ import {
   readFileSync,
   readSync,
   statSync,
+  truncateSync,
   utimesSync,
   writeFileSync,
   writeSync,
@@ -15,6 +16,7 @@ import t from 'tap';
 import { aMount } from '../support/mount.ts';
 import { patternBytes } from '../support/pattern.ts';
 import { run, shell } from '../support/processes.ts';
+import { copyFileRange } from '../support/syscalls.ts';
 
 const MIB = 1024 * 1024;
 
@@ -162,6 +164,46 @@ t.test('chmod, chown and times in a row are one copy; nothing changed is none', 
   t.equal(statSync(path).mode & 0o777, 0o600);
   t.equal(statSync(path).mtimeMs, 1e12);
   t.notOk(existsSync(mount.path('g')));
+});
+
+t.test('cp is one copy on the server; a range is parts; a large hole is copied too', async t => {
+  const bytes = patternBytes(40 * MIB, 3);
+  const mount = await aMount(t, { prepare: client => client.put('from', bytes) });
+  const { s3 } = mount;
+  const [from, to] = [mount.path('from'), mount.path('to')];
+  // The first copy also finds out whether the store keeps conditions.
+  run('cp', [from, mount.path('first')]);
+  const whole = await s3.during(() => void run('cp', ['-p', '--reflink=auto', from, to]));
+  t.equal(whole['CopyObject'], 1, JSON.stringify(whole));
+  t.equal((whole['PutObject'] ?? 0) + (whole['UploadPart'] ?? 0), 0, 'nothing is sent');
+  t.ok((whole['GetObject'] ?? 0) <= 1, 'nothing is read but by the open');
+  t.equal(statSync(to).mtimeMs, statSync(from).mtimeMs);
+  t.ok(readFileSync(to).equals(bytes));
+
+  const range = await s3.during(() => {
+    const [source, target] = [openSync(from, 'r'), openSync(to, 'r+')];
+    t.equal(copyFileRange(source, target, 30 * MIB), 30 * MIB);
+    closeSync(source);
+    closeSync(target);
+  });
+  t.ok((range['UploadPartCopy'] ?? 0) > 0, JSON.stringify(range));
+  t.ok((range['UploadPart'] ?? 0) <= 1 && (range['PutObject'] ?? 0) === 0, 'an edge travels');
+  t.ok(readFileSync(to).equals(bytes));
+
+  const hole = await s3.during(() => truncateSync(to, 1024 * MIB));
+  t.ok((hole['UploadPart'] ?? 0) <= 2 && hole['PutObject'] === 1, JSON.stringify(hole));
+  t.equal(statSync(to).size, 1024 * MIB);
+  const file = openSync(to, 'r');
+  const into = Buffer.alloc(4096);
+  for (const [at, expected] of [
+    [40 * MIB - 2048, Buffer.concat([bytes.subarray(-2048), Buffer.alloc(2048)])],
+    [700 * MIB, Buffer.alloc(4096)],
+    [1024 * MIB - 4096, Buffer.alloc(4096)],
+  ] as const) {
+    readSync(file, into, 0, 4096, at);
+    t.ok(into.equals(expected), `bytes at ${at}`);
+  }
+  closeSync(file);
 });
 
 t.test('a random read of 4 KiB fetches a block, not megabytes; a sequential one in large requests', async t => {

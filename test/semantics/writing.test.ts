@@ -2,7 +2,8 @@
 import t from 'tap';
 import { UPLOAD_SIZES } from '../../src/cache/upload-plan.ts';
 import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, SEEK_DATA, SEEK_HOLE } from '../../src/fuse/ops.ts';
-import { makeFileSystem } from '../support/filesystem.ts';
+import type { Descriptor } from '../support/fake-kernel.ts';
+import { makeFileSystem, type TestFileSystem } from '../support/filesystem.ts';
 import { errnoOf, O_APPEND, O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY } from './support.ts';
 
 const KIB = 1024;
@@ -192,24 +193,86 @@ t.test('W11 holes', async t => {
   await kernel.write(open, MIB, Buffer.from('data'));
   t.equal(filesystem.lseek(open.nodeid, open.fh, 0, SEEK_DATA), MIB);
   t.equal(filesystem.lseek(open.nodeid, open.fh, 0, SEEK_HOLE), 0);
+
+  const sparse = makeFileSystem({ ...SMALL_PARTS, sizes: { ...SMALL_PARTS.sizes, zeros: 2 * MIB } });
+  const file = await sparse.kernel.open('/f', O_RDWR | O_CREAT);
+  await sparse.kernel.write(file, 0, Buffer.from('begin'));
+  await sparse.kernel.write(file, 16 * MIB, Buffer.from('end'));
+  await sparse.kernel.close(file);
+  const sent = sparse.store.calls.reduce(
+    (sum, { operation, bytes }) => sum + (operation === 'UploadPart' || operation === 'PutObject' ? (bytes ?? 0) : 0),
+    0,
+  );
+  t.ok(sent < 2.5 * MIB, `${sent} bytes for 16 MiB of zeros`);
+  t.same(sparse.store.keys(), ['f'], 'the object of zeros is gone');
+  const expected = Buffer.alloc(16 * MIB + 3);
+  expected.write('begin');
+  expected.write('end', 16 * MIB);
+  t.ok(expected.equals(sparse.store.bytes('f')!));
 });
 
 t.test('W12 copy_file_range', async t => {
-  const { kernel, filesystem, store } = makeFileSystem();
-  store.putForeign('from', 'hello world');
-  const from = await kernel.open('/from', O_RDONLY);
-  const to = await kernel.open('/to', O_WRONLY | O_CREAT);
-  const copied = await filesystem.copyFileRange(
-    { fh: from.fh, offset: 6 },
-    { fh: to.fh, offset: 0 },
-    100,
-    0,
-    kernel.ctx,
+  const { kernel, filesystem, store } = makeFileSystem(SMALL_PARTS);
+  const copy = async (
+    from: string,
+    fromOffset: number,
+    to: string,
+    offset: number,
+    length: number,
+  ): Promise<{ copied: number; close: () => Promise<void> }> => {
+    const source = await kernel.open(from, O_RDONLY);
+    const target = await kernel.open(to, O_RDWR | O_CREAT);
+    const ends = [
+      { fh: source.fh, offset: fromOffset },
+      { fh: target.fh, offset },
+    ] as const;
+    const copied = await filesystem.copyFileRange(...ends, length, 0, kernel.ctx);
+    await kernel.close(source);
+    return { copied, close: () => kernel.close(target) };
+  };
+  const bytes = Buffer.alloc(3 * MIB, 'hello world');
+  for (const name of ['from', 'unlinked', 'written', 'replaced', 'theirs']) store.putForeign(name, bytes);
+
+  await kernel.stat('/from');
+  store.resetCalls();
+  const whole = await copy('/from', 0, '/whole', 0, 4 * MIB);
+  t.equal(whole.copied, 3 * MIB);
+  await kernel.setattr('/whole', { mode: 0o604 });
+  await whole.close();
+  t.same(
+    store.calls.filter(({ key }) => key === 'whole').map(({ operation }) => operation),
+    ['CopyObject'],
+    'one copy',
   );
-  t.equal(copied, 5);
-  await kernel.close(to);
-  t.equal(store.text('to'), 'world');
-  t.equal(store.count('CopyObject') + store.count('UploadPartCopy'), 0);
+  t.ok(bytes.equals(store.bytes('whole')!));
+  t.match(store.info('whole')!.description.metadata, { mode: String(0o100604) }, 'that takes along what came after it');
+
+  store.resetCalls();
+  const range = await copy('/from', 100, '/whole', 50, 2 * MIB);
+  await range.close();
+  t.ok(bytes.subarray(100, 100 + 2 * MIB).equals(store.bytes('whole')!.subarray(50, 50 + 2 * MIB)));
+  t.ok(
+    store.calls.some(({ operation, source }) => operation === 'UploadPartCopy' && source?.key === 'from'),
+    'parts',
+  );
+  const sent = store.calls.reduce((sum, call) => sum + (call.operation === 'UploadPart' ? (call.bytes ?? 0) : 0), 0);
+  t.ok(sent < 1.2 * MIB, `${sent} bytes were sent`);
+
+  for (const name of ['unlinked', 'written', 'replaced']) {
+    const early = await copy(`/${name}`, 0, `/copy-${name}`, 0, 4 * MIB);
+    if (name === 'unlinked') await kernel.unlink('/unlinked');
+    else if (name === 'written') await kernel.writeFile('/written', 'other');
+    else {
+      await kernel.writeFile('/new', 'other');
+      await kernel.rename('/new', '/replaced');
+    }
+    await early.close();
+    t.ok(bytes.equals(store.bytes(`copy-${name}`)!), name);
+  }
+
+  const late = await copy('/theirs', 0, '/late', 0, 4 * MIB);
+  store.putForeign('theirs', 'changed elsewhere');
+  t.equal(await errnoOf(late.close()), 'ESTALE');
 });
 
 t.test('W13 append', async t => {
@@ -234,6 +297,55 @@ t.test('W14 too large', async t => {
   t.equal(await errnoOf(() => kernel.write(open, store.limits.maxObjectSize, Buffer.from('x'))), 'EFBIG');
   t.equal(await errnoOf(kernel.ftruncate(open, store.limits.maxObjectSize + 1)), 'EFBIG');
   await kernel.close(open);
+});
+
+/** A file of 12 MiB with memory for two, so that most of it has left. */
+async function leftMemory(): Promise<{ system: TestFileSystem; file: Descriptor; bytes: Buffer }> {
+  const system = makeFileSystem({ ...SMALL_PARTS, budget: 4 * MIB });
+  const file = await system.kernel.open('/f', O_RDWR | O_CREAT);
+  const bytes = Buffer.alloc(12 * MIB, 'what is written');
+  for (let at = 0; at < bytes.length; at += 128 * KIB) {
+    await system.kernel.write(file, at, bytes.subarray(at, at + 128 * KIB));
+  }
+  return { system, file, bytes };
+}
+
+t.test('W17 bytes that have left memory are had back by a save', async t => {
+  const { system, file, bytes } = await leftMemory();
+  const { kernel, store } = system;
+  t.notOk(store.bytes('f'));
+  t.ok((await kernel.read(file, 4 * MIB, 4096)).equals(bytes.subarray(4 * MIB, 4 * MIB + 4096)));
+  t.ok(bytes.equals(store.bytes('f')!), 'others see it');
+  await kernel.write(file, 5 * MIB, Buffer.from('changed'));
+  await kernel.close(file);
+  bytes.write('changed', 5 * MIB);
+  t.ok(bytes.equals(store.bytes('f')!));
+
+  const second = await leftMemory();
+  await second.system.kernel.rename('/f', '/g');
+  t.ok(second.bytes.equals(second.system.store.bytes('g')!), 'saved before it was renamed');
+  await second.system.kernel.close(second.file);
+});
+
+t.test('W18 an upload that somebody else ends', async t => {
+  const { system, file, bytes } = await leftMemory();
+  const { kernel, store, clock } = system;
+  await clock.advance(12 * 3600 * 1000);
+  t.ok(bytes.equals(store.bytes('f')!), 'it is completed in time');
+  await kernel.close(file);
+
+  const lost = await leftMemory();
+  const { kernel: program, store: s3 } = lost.system;
+  s3.failNext('CompleteMultipartUpload', 'no-such-upload', { times: 100 });
+  s3.failNext('UploadPart', 'no-such-upload', { times: 1000 });
+  t.equal(await errnoOf(program.fsync(lost.file)), 'EIO');
+  t.equal(await errnoOf(program.read(lost.file, 4 * MIB, 4096)), 'EIO');
+  t.equal(await errnoOf(program.write(lost.file, 4 * MIB, Buffer.from('x'))), 'EIO');
+  t.notOk(s3.bytes('f'), 'nothing is pretended');
+  await program.ftruncate(lost.file, 0);
+  await program.write(lost.file, 0, Buffer.from('again'));
+  await program.close(lost.file);
+  t.equal(s3.text('f'), 'again');
 });
 
 t.test('W16 a lost answer', async t => {

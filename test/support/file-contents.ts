@@ -19,10 +19,11 @@ import { MemoryStore } from './memory-store.ts';
 export const KIB = 1024;
 export const MIB = 1024 * KIB;
 
-/** Waits end in the next turn: what is retried later is retried now. */
+/** Waits end in the next turn: what is retried later is retried now. What takes hours does not happen. */
 export const eager: Clock = {
   ...systemClock,
-  after(_ms, callback) {
+  after(ms, callback) {
+    if (ms > 3_000_000) return () => {};
     const soon = setImmediate(callback);
     return () => clearImmediate(soon);
   },

@@ -331,3 +331,17 @@ t.test('a file that lost its name to another version takes large writes', async 
   t.ok(copy !== undefined && equal(store.bytes(copy), bytes));
   t.equal(store.text('f'), 'theirs');
 });
+
+t.test('an upload that holds bytes is completed before anybody can think it was forgotten', async t => {
+  const system = make();
+  const { file, bytes } = await large(system, '/f');
+  t.equal(system.store.count('CompleteMultipartUpload'), 0);
+  await system.clock.advance(12 * 3600 * 1000);
+  await turns();
+  t.ok(equal(system.store.bytes('f'), bytes), 'what was written so far is saved');
+  const more = pattern(3 * MIB, 2);
+  await write(system, file, 4 * MIB, more);
+  await system.kernel.close(file);
+  t.ok(equal(system.store.bytes('f'), Buffer.concat([bytes, more])));
+  t.equal(system.store.openUploads, 0);
+});
