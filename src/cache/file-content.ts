@@ -7,14 +7,15 @@ import type { ContentEnvironment, Saved } from './content-environment.ts';
 import { type Doubt, wasDone } from './doubt.ts';
 import { Overlay } from './overlay.ts';
 import { readOverlay } from './overlay-read.ts';
-import { type CopySource, type CopyTarget, copyRange, expectUnchanged, takeOver } from './range-copy.ts';
+import { type CopySource, copyRange, expectUnchanged, takeOver } from './range-copy.ts';
 import type { ReadCursor } from './read-plan.ts';
 import type { SaveTarget } from './save-requests.ts';
 import { type ContentOwner, SentRanges } from './sent-ranges.ts';
 import { Spiller } from './spiller.ts';
-import { BLOCK_SIZE, type Borrower, type StoredContent } from './stored-content.ts';
+import type { Borrower, StoredContent } from './stored-content.ts';
 import { FileUpload } from './upload.ts';
 import { UPLOAD_SIZES } from './upload-plan.ts';
+import { appendWaiting, type WriteTarget, writeWaiting } from './waiting-writes.ts';
 
 export type { ContentEnvironment, Saved } from './content-environment.ts';
 export type { SaveTarget } from './save-requests.ts';
@@ -30,7 +31,8 @@ export class FileContent implements Borrower {
   readonly #sent: SentRanges;
   readonly #saves = new Mutex();
   readonly #owner: ContentOwner | undefined;
-  readonly #copying: CopyTarget;
+  /** For whoever writes into it bit by bit. */
+  readonly #written: WriteTarget;
   #stored: StoredContent | undefined;
   /** What is beneath the overlay instead of what is stored: bytes of another file, until the next save. */
   #borrowed: StoredContent | undefined;
@@ -62,7 +64,7 @@ export class FileContent implements Borrower {
     this.#owner = owner;
     this.#sent = new SentRanges(this.#overlay, this.#upload, environment.keepSent ? undefined : owner);
     this.#spiller = new Spiller(environment.spool, this.#overlay, this.#upload, () => this.#maySend);
-    this.#copying = {
+    this.#written = {
       memory,
       overlay: this.#overlay,
       upload: this.#upload,
@@ -157,10 +159,10 @@ export class FileContent implements Borrower {
   write(offset: number, data: Uint8Array, signal?: AbortSignal): Awaitable<void> {
     this.#checkSize(offset + data.length);
     if (data.length === 0) return;
-    if (this.#sent.intersects(offset, offset + data.length)) return this.#writeWaiting(offset, data, signal);
+    if (this.#sent.intersects(offset, offset + data.length)) return writeWaiting(this.#written, offset, data, signal);
     const { memory } = this.#environment.spool;
     const cost = this.#overlay.blocks.cost(offset, data.length);
-    if (!memory.tryAdmit(cost)) return this.#writeWaiting(offset, data, signal);
+    if (!memory.tryAdmit(cost)) return writeWaiting(this.#written, offset, data, signal);
     memory.letGo(cost - this.#put(offset, data));
   }
 
@@ -171,7 +173,7 @@ export class FileContent implements Borrower {
     if (data.length === 0) return offset;
     const { memory } = this.#environment.spool;
     const cost = this.#overlay.blocks.cost(offset, data.length);
-    if (!memory.tryAdmit(cost)) return this.#appendWaiting(data, signal);
+    if (!memory.tryAdmit(cost)) return appendWaiting(this.#written, data, signal);
     memory.letGo(cost - this.#put(offset, data));
     return offset;
   }
@@ -239,7 +241,7 @@ export class FileContent implements Borrower {
       prepare: (at, bytes) => from.#sent.recall(at, at + bytes, signal),
       read: (at, bytes) => from.read(at, bytes, undefined, signal),
     };
-    return copyRange(this.#copying, source, fromOffset, offset, wanted, signal);
+    return copyRange(this.#written, source, fromOffset, offset, wanted, signal);
   }
 
   /**
@@ -266,7 +268,7 @@ export class FileContent implements Borrower {
     await this.#saves.run(async () => {
       if (this.#doubt) await this.#settleDoubt(undefined);
       if (!this.#borrowed) return;
-      await takeOver(this.#copying, this.#borrowed, this.#environment.blocks);
+      await takeOver(this.#written, this.#borrowed, this.#environment.blocks);
       this.#overlay.endBase();
       this.#lendBack();
     });
@@ -380,43 +382,6 @@ export class FileContent implements Borrower {
     this.#spiller.register();
     if (!this.#isLocal) this.#upload.wrote(offset, end);
     return used;
-  }
-
-  async #writeWaiting(offset: number, data: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
-    const { memory } = this.#environment.spool;
-    // All or nothing where the share can ever hold it: nobody is to see half of a write, nor is it to fail half-way.
-    const whole = this.#overlay.blocks.worstCost(offset, data.length) <= memory.limit;
-    const most = whole ? data.length : Math.max(BLOCK_SIZE, Math.floor(memory.limit / 2));
-    for (let done = 0; done < data.length; ) {
-      const piece = data.subarray(done, done + most);
-      const at = offset + done;
-      // Before memory is taken: a save may need it.
-      await this.#sent.recall(at, at + piece.length, signal);
-      const admitted = this.#overlay.blocks.worstCost(at, piece.length);
-      await memory.admit(admitted, signal);
-      let used = 0;
-      if (!this.#sent.intersects(at, at + piece.length)) {
-        used = this.#put(at, piece);
-        done += piece.length;
-      }
-      memory.settle(admitted - used);
-    }
-  }
-
-  async #appendWaiting(data: Uint8Array, signal: AbortSignal | undefined): Promise<number> {
-    const { memory } = this.#environment.spool;
-    // Wherever the end will be: one block more than the length alone needs.
-    const admitted = this.#overlay.blocks.worstCost(BLOCK_SIZE - 1, data.length);
-    await memory.admit(admitted, signal);
-    let used = 0;
-    try {
-      const offset = this.#overlay.size;
-      this.#checkSize(offset + data.length);
-      used = this.#put(offset, data);
-      return offset;
-    } finally {
-      memory.settle(admitted - used);
-    }
   }
 
   async #saveNow(signal: AbortSignal | undefined, instead?: WriteCondition): Promise<Saved | undefined> {

@@ -8,9 +8,15 @@
  * 4. The description is fixed when the upload begins; who completes it must know what was stored.
  */
 import { setMaxListeners } from 'node:events';
+import type { Clock } from '../concurrency.ts';
 import type { ObjectDescription, ObjectStore, Upload, UploadedPart, WriteCondition, Written } from '../s3/store.ts';
 import type { SentRange } from './upload-plan.ts';
 
+/**
+ * ms after which an upload with bytes that are nowhere else is completed, whoever is still writing. Rules of a bucket that end
+ * incomplete uploads count in days, MinIO's default is 24 hours; half of that leaves time to try again.
+ */
+const MAX_AGE = 12 * 3600 * 1000;
 export interface SentPart extends SentRange {
   /** Settles when the store has it, or will not have it. */
   readonly done: Promise<UploadedPart>;
@@ -25,7 +31,10 @@ export interface SentPart extends SentRange {
 export class PartUpload {
   readonly key: string;
   readonly description: ObjectDescription;
-  readonly begunAt: number;
+  readonly #clock: Clock;
+  readonly #begunAt: number;
+  /** Ends the wait for its age. */
+  #unwatch: (() => void) | undefined;
   readonly #upload: Promise<Upload>;
   readonly #stop = new AbortController();
   /** By offset; no two overlap. Up to 10,000, so nothing looks through all of them for each. */
@@ -38,9 +47,9 @@ export class PartUpload {
   /** What the store said when it did not know the upload any more. */
   vanished: unknown;
 
-  /** `begunAt`: ms of the monotonic clock. */
-  constructor(store: ObjectStore, key: string, description: ObjectDescription, begunAt = 0) {
-    this.begunAt = begunAt;
+  constructor(store: ObjectStore, clock: Clock, key: string, description: ObjectDescription) {
+    this.#clock = clock;
+    this.#begunAt = clock.monotonic();
     this.key = key;
     this.description = description;
     // Not to be interrupted: an upload of which we never learned the id could not be aborted any more.
@@ -147,6 +156,17 @@ export class PartUpload {
   ): Promise<Written> {
     const upload = await this.#upload;
     return upload.complete(parts, condition, { signal: this.#either(signal) });
+  }
+
+  /** From now on it is the only place of some bytes: `tooOld` is called when it should be completed. */
+  watchAge(tooOld: () => void): void {
+    const age = this.#clock.monotonic() - this.#begunAt;
+    this.#unwatch ??= this.#clock.after(Math.max(0, MAX_AGE - age), tooOld);
+  }
+
+  /** It was completed or given up. */
+  ended(): void {
+    this.#unwatch?.();
   }
 
   /** Aborts with `signal` or with the upload. A new one for each of a save's thousands of parts took as long as its request. */

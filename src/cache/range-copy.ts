@@ -5,7 +5,7 @@
  *    parts belong to the upload that the next save completes; until then their bytes are nowhere else, as of parts that were
  *    sent and let go, and the same rules hold.
  * 2. A store that cannot, or an object that has changed meanwhile, costs nothing but the attempt: those ranges go through
- *    memory, and that fails as any read does.
+ *    memory, and that fails like every read.
  */
 import { FsError, isStoreError } from '../errors.ts';
 import type { ReadReply } from '../fuse/ops.ts';
@@ -14,29 +14,11 @@ import type { BlockCache } from './block-cache.ts';
 import type { Overlay } from './overlay.ts';
 import { visitSources } from './overlay.ts';
 import { RangeSet } from './ranges.ts';
-import type { SentRanges } from './sent-ranges.ts';
 import { BLOCK_SIZE, type StoredContent } from './stored-content.ts';
-import type { UnsavedMemory } from './unsaved-memory.ts';
-import type { FileUpload } from './upload.ts';
+import type { WriteTarget } from './waiting-writes.ts';
 
 /** Of a copy through memory: what one read fetches. */
 const COPY_STEP = 1024 * 1024;
-
-/** The file that is written to. */
-export interface CopyTarget {
-  readonly memory: UnsavedMemory;
-  readonly overlay: Overlay;
-  readonly upload: FileUpload;
-  readonly sent: SentRanges;
-  /** Copies bytes in, whose memory has been admitted; returns how much of that it used. */
-  put(offset: number, data: Uint8Array): number;
-  /** @throws {FsError} EFBIG */
-  checkSize(size: number): void;
-  /** Whether bytes may be in parts of the upload only. */
-  maySend(): boolean;
-  /** Runs `work` while no save is under way. */
-  betweenSaves<T>(work: () => Promise<T> | T): Promise<T>;
-}
 
 /** The file that is read from. */
 export interface CopySource extends Bytes {
@@ -57,7 +39,7 @@ interface Bytes {
  * or when it failed or was interrupted after the first.
  */
 export async function copyRange(
-  target: CopyTarget,
+  target: WriteTarget,
   source: CopySource,
   fromOffset: number,
   offset: number,
@@ -103,7 +85,7 @@ export async function copyRange(
 }
 
 /** Makes all that lies in `content`, beneath the target, bytes of its own: it is about to go. While no save is under way. */
-export async function takeOver(target: CopyTarget, content: StoredContent, blocks: BlockCache): Promise<void> {
+export async function takeOver(target: WriteTarget, content: StoredContent, blocks: BlockCache): Promise<void> {
   const { overlay } = target;
   const source: Bytes = { read: (at, length) => blocks.read(content, at, length) };
   for (const [start, end] of storedWithin(overlay, 0, overlay.limit)) {
@@ -132,7 +114,7 @@ export async function expectUnchanged(store: ObjectStore, borrowed: StoredConten
  * end of what there is, or when interrupted after the first. `only`: of what has no newer bytes in the target.
  */
 async function copyThroughMemory(
-  target: CopyTarget,
+  target: WriteTarget,
   source: Bytes,
   shift: number,
   start: number,
@@ -180,7 +162,7 @@ async function copyThroughMemory(
 }
 
 /** Bytes `from` … `to` of `slices` go to `at + from`. */
-function putPiece(target: CopyTarget, slices: readonly Uint8Array[], from: number, to: number, at: number): number {
+function putPiece(target: WriteTarget, slices: readonly Uint8Array[], from: number, to: number, at: number): number {
   let used = 0;
   let place = 0;
   for (const slice of slices) {
@@ -206,7 +188,7 @@ function storedWithin(overlay: Overlay, start: number, end: number): (readonly [
  * Resolves to what is done: the rest is left to the caller.
  */
 async function copyOnServer(
-  target: CopyTarget,
+  target: WriteTarget,
   source: StoredContent,
   shift: number,
   start: number,

@@ -113,21 +113,24 @@ export class SaveRequests {
     }
   }
 
-  /** `source` as it is becomes the whole object, by a copy on the server. */
-  async copy(target: SaveTarget, source: StoredContent): Promise<Stored> {
+  /** `source` as it is becomes the whole object, by a copy on the server. Undefined from a store that does not copy. */
+  async copy(target: SaveTarget, source: StoredContent): Promise<Stored | undefined> {
     const { store } = this.#environment;
     const { version } = source;
     const description = target.describe();
     // A copy keeps the tags of its source unless it is told others; those are not this file's.
     const told = { ...description, tags: description.tags ?? [] };
-    const written = await copyObject(store, version, target.key, told, target.condition).catch(error => {
+    try {
+      const written = await copyObject(store, version, target.key, told, target.condition);
+      return { key: target.key, written, description };
+    } catch (error) {
+      if (isStoreError(error, 'not-implemented', 'invalid')) return undefined;
       // Of a copy in parts nobody can tell the ETag.
       if (isUncertain(error) && !version.etag.includes('-')) {
         this.doubt = { key: target.key, etag: version.etag, description };
       }
       throw error;
-    });
-    return { key: target.key, written, description };
+    }
   }
 
   /** The parts as planned, then their completion. */

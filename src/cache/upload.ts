@@ -22,7 +22,7 @@ import { SaveRequests, type SaveTarget, type Stored } from './save-requests.ts';
 import { BLOCK_SIZE, type StoredContent } from './stored-content.ts';
 import type { UnsavedMemory } from './unsaved-memory.ts';
 import { planUpload, type SentRange, type UploadSizes } from './upload-plan.ts';
-import { makeZeros } from './zero-object.ts';
+import { dropZeros, zerosFor } from './zero-object.ts';
 
 export interface UploadEnvironment {
   readonly store: ObjectStore;
@@ -39,11 +39,6 @@ const PARALLEL_PARTS = 12;
 const PARALLEL_COPIES = 16;
 /** Of the share of memory, for one cell: some are on their way while the next one is filled. */
 const CELL_SHARE = 0.25;
-/**
- * ms after which an upload with bytes that are nowhere else is completed, whoever is still writing. Rules of a bucket that end
- * incomplete uploads count in days, MinIO's default is 24 hours; half of that leaves time to try again.
- */
-const MAX_AGE = 12 * 3600 * 1000;
 /** A save begins again after a conflict with another write in progress, or when the upload has vanished. */
 const ATTEMPTS = 4;
 const CONFLICT_DELAY_MS = 100;
@@ -73,8 +68,6 @@ export class FileUpload {
   readonly #requests: SaveRequests;
 
   readonly #tooOld: () => void;
-  /** Ends the wait for its age. */
-  #unwatch: (() => void) | undefined;
 
   /** `tooOld`: called when an upload has held bytes for so long that a save should complete it. */
   constructor(environment: UploadEnvironment, overlay: Overlay, target: () => SaveTarget, tooOld: () => void) {
@@ -144,7 +137,7 @@ export class FileUpload {
       // What is in the spool already takes no memory.
       if (!this.#overlay.inMemory(part.offset, end)) continue;
       part.required = true;
-      this.#watchAge(parts);
+      parts.watchAge(this.#tooOld);
       this.#overlay.letGo(part.offset, end);
       return true;
     }
@@ -207,7 +200,7 @@ export class FileUpload {
     const isCurrent = this.#parts === parts && parts.vanished === undefined;
     const right = isCurrent ? sent.filter(part => part.live) : [];
     for (const part of right) part.required = true;
-    if (right.length > 0) this.#watchAge(parts);
+    if (right.length > 0) parts.watchAge(this.#tooOld);
     for (const range of ranges) {
       if (right.some(({ number }) => number === range.number)) continue;
       for (const cell of cellsOf(range)) this.#sentAhead.delete(cell);
@@ -275,20 +268,9 @@ export class FileUpload {
     if (this.#ready.size > 0) this.#sendAhead();
   }
 
-  /** The upload is the only place of some bytes from now on. */
-  #watchAge(parts: PartUpload): void {
-    if (this.#unwatch) return;
-    const { clock } = this.#environment;
-    this.#unwatch = clock.after(Math.max(0, MAX_AGE - (clock.monotonic() - parts.begunAt)), () => {
-      this.#unwatch = undefined;
-      if (this.#parts === parts && !this.#overlay.sent.isEmpty) this.#tooOld();
-    });
-  }
-
   #forgetParts(): void {
+    this.#parts?.ended();
     this.#parts = undefined;
-    this.#unwatch?.();
-    this.#unwatch = undefined;
     this.#sentAhead.clear();
     this.#behind.clear();
     this.#isHurried = false;
@@ -372,22 +354,9 @@ export class FileUpload {
     if (!this.#parts) {
       const { store, clock } = this.#environment;
       const target = this.#target();
-      this.#parts = new PartUpload(store, target.key, target.describe(isWriting), clock.monotonic());
+      this.#parts = new PartUpload(store, clock, target.key, target.describe(isWriting));
     }
     return this.#parts;
-  }
-
-  /** `source` as it is under the name of the target; undefined if this store does not copy. */
-  async #copied(target: SaveTarget, source: StoredContent): Promise<Stored | undefined> {
-    try {
-      const stored = await this.#requests.copy(target, source);
-      this.giveUp();
-      return stored;
-    } catch (error) {
-      if (!isStoreError(error, 'not-implemented', 'invalid')) throw error;
-      this.#environment.telemetry.log.debug({ key: target.key, error }, 'not copied on the server: it is sent');
-      return undefined;
-    }
   }
 
   async #attempts(
@@ -405,8 +374,11 @@ export class FileUpload {
       const target = asked.condition && instead ? withCondition(asked, instead) : asked;
       this.#expectUsable(target.key);
       if (stored && isOther && changed.isEmpty && capture.size === stored.size) {
-        const copied = await this.#copied(target, stored);
-        if (copied) return copied;
+        const copied = await this.#requests.copy(target, stored);
+        if (copied) {
+          this.giveUp();
+          return copied;
+        }
       }
       const sent = (this.#parts?.parts ?? []).filter(part => part.captured && !part.failed);
       const zeros = target.aside && maySkipZeros ? zeroRanges(capture) : new RangeSet();
@@ -432,7 +404,7 @@ export class FileUpload {
         }
         const hole = Math.max(...plan.parts.map(({ from, size }) => (from === 'zero' ? size : 0)));
         if (hole > 0) {
-          aside = await this.#zerosFor(target, hole, signal);
+          aside = await zerosFor(this.#environment, target.aside!(), hole, signal);
           maySkipZeros = aside !== undefined;
           // Then they are sent, like anything else.
           if (!aside) continue;
@@ -456,26 +428,9 @@ export class FileUpload {
         if (attempt >= ATTEMPTS || !(overtaken || vanished || conflict)) throw error;
         if (conflict) await delay(clock, CONFLICT_DELAY_MS * 2 ** (attempt - 1), signal);
       } finally {
-        if (aside) await this.#drop(aside.key);
+        if (aside) await dropZeros(this.#environment, aside);
       }
     }
-  }
-
-  /** An object of `size` zeros; undefined where the store will have none. */
-  async #zerosFor(target: SaveTarget, size: number, signal?: AbortSignal): Promise<ObjectVersion | undefined> {
-    const key = target.aside!();
-    try {
-      return await makeZeros(this.#environment.store, key, size, signal);
-    } catch (error) {
-      if (isStoreError(error, 'aborted')) throw error;
-      this.#environment.telemetry.log.info({ key, error }, 'no object of zeros could be made: holes are sent');
-      return undefined;
-    }
-  }
-
-  async #drop(key: string): Promise<void> {
-    const { store, telemetry } = this.#environment;
-    await store.delete(key).catch(error => telemetry.log.warn({ key, error }, 'an object of zeros was not deleted'));
   }
 
   /** Gives up an upload that the next attempt has no use for. @throws {StoreError} if it holds what is nowhere else. */

@@ -5,7 +5,9 @@
  * It is made of few bytes: those of one part are sent, and copied side by side until they are enough.
  */
 import { forEachLimit } from '../concurrency.ts';
+import { isStoreError } from '../errors.ts';
 import type { ObjectDescription, ObjectStore, ObjectVersion, UploadedPart } from '../s3/store.ts';
+import type { Telemetry } from '../telemetry.ts';
 import { pushZeros } from './part-body.ts';
 
 const MIB = 1024 * 1024;
@@ -16,6 +18,32 @@ const SEED = 8 * MIB;
 const GROWTH = 32;
 
 const DESCRIPTION: ObjectDescription = { headers: {}, metadata: {} };
+
+interface ZerosEnvironment {
+  readonly store: ObjectStore;
+  readonly telemetry: Telemetry;
+}
+
+/** An object of `size` zeros under `key`; undefined where the store will have none. @throws {StoreError} `aborted` */
+export async function zerosFor(
+  { store, telemetry }: ZerosEnvironment,
+  key: string,
+  size: number,
+  signal: AbortSignal | undefined,
+): Promise<ObjectVersion | undefined> {
+  try {
+    return await makeZeros(store, key, size, signal);
+  } catch (error) {
+    if (isStoreError(error, 'aborted')) throw error;
+    telemetry.log.info({ key, error }, 'no object of zeros could be made: holes are sent');
+    return undefined;
+  }
+}
+
+/** It is not needed any more. Never rejects. */
+export async function dropZeros({ store, telemetry }: ZerosEnvironment, { key }: ObjectVersion): Promise<void> {
+  await store.delete(key).catch(error => telemetry.log.warn({ key, error }, 'an object of zeros was not deleted'));
+}
 
 /** Makes `size` zeros under `key`, which nobody else uses; `first` of them are sent. @throws {StoreError} with nothing left, if that can be. */
 export async function makeZeros(

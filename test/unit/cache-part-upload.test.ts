@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { PartUpload } from '../../src/cache/part-upload.ts';
 import type { SentRange } from '../../src/cache/upload-plan.ts';
+import { systemClock } from '../../src/concurrency.ts';
 import { StoreError } from '../../src/errors.ts';
 import type { ObjectStore, UploadedPart } from '../../src/s3/store.ts';
 
@@ -10,7 +11,7 @@ const marks = { live: true, captured: false };
 function begun(): PartUpload {
   // Only the beginning of an upload is asked of the store: what a part does is handed in.
   const store = { beginUpload: async () => ({}) } as unknown as ObjectStore;
-  return new PartUpload(store, 'key', { headers: {}, metadata: {} });
+  return new PartUpload(store, systemClock, 'key', { headers: {}, metadata: {} });
 }
 
 const ranges = (parts: readonly SentRange[]): SentRange[] =>
