@@ -1,4 +1,4 @@
-// `npm run packages [-- --arch x64|arm64] [--format deb|rpm]`: a .deb and an .rpm with a Node runtime of their own, into packages/.
+// `npm run packages [-- --arch x64|arm64] [--format deb|rpm] [--quick]`: a .deb and an .rpm with a Node runtime of their own, into packages/.
 // Debian 12 and Ubuntu 22.04 ship a Node that is too old; the packages need nothing but fuse3 and the C and C++ libraries.
 import { execFileSync } from 'node:child_process';
 import {
@@ -31,6 +31,8 @@ const { values } = parseArgs({
     arch: { type: 'string', multiple: true, default: Object.keys(ARCHITECTURES) },
     format: { type: 'string', multiple: true, default: ['deb', 'rpm'] },
     out: { type: 'string', default: join(root, 'packages') },
+    // Larger files in a tenth of the time: for tests.
+    quick: { type: 'boolean', default: false },
   },
 });
 
@@ -60,14 +62,15 @@ function stage(tree, arch) {
   cpSync(join(root, 'dist'), join(home, 'dist'), { recursive: true, filter: path => !path.endsWith('.map') });
   put('usr/lib/s3mount/package.json', `${JSON.stringify({ name: 's3mount', version, type: 'module' })}\n`);
   // The kernel starts our own Node: no PATH, no shell, no other version that somebody installs later.
+  cpSync(join(root, 'bin'), join(home, 'bin'), { recursive: true });
   const program = readFileSync(join(root, 'bin/s3mount'), 'utf8').replace(/^#!.*/, '#!/usr/lib/s3mount/node');
   put('usr/lib/s3mount/bin/s3mount', program, 0o755);
 
   const koffi = join(home, 'node_modules/koffi');
-  cpSync(join(root, 'node_modules/koffi'), koffi, { recursive: true });
-  for (const name of ['doc', 'src', 'vendor', 'CHANGELOG.md', 'README.md', 'cnoke.cjs']) {
-    rmSync(join(koffi, name), { recursive: true, force: true });
-  }
+  // What runs, without the sources of the native part.
+  const filter = path => statSync(path).isDirectory() || /\.[cm]?js$|package\.json$|LICENSE/.test(path);
+  cpSync(join(root, 'node_modules/koffi'), koffi, { recursive: true, filter });
+  for (const name of ['doc', 'vendor', 'lib']) rmSync(join(koffi, name), { recursive: true, force: true });
   const native = `@koromix/koffi-linux-${arch}`;
   fetchPackage(`${native}@${installedVersion('koffi')}`, join(home, 'node_modules', native));
 
@@ -127,7 +130,13 @@ Description: ${description}
  Every program works on the bucket as on a disk; any other S3 tool reads the same objects.
 `,
   );
-  run('dpkg-deb', ['--root-owner-group', '-Zxz', '-z6', '--build', tree, file]);
+  run('dpkg-deb', [
+    '--root-owner-group',
+    ...(values.quick ? ['-Zgzip', '-z1'] : ['-Zxz', '-z6']),
+    '--build',
+    tree,
+    file,
+  ]);
   rmSync(join(tree, 'DEBIAN'), { recursive: true });
   return file;
 }
@@ -154,7 +163,7 @@ AutoReqProv: no
 %global __os_install_post %{nil}
 %global debug_package %{nil}
 %global _build_id_links none
-%define _binary_payload w6.xzdio
+%define _binary_payload ${values.quick ? 'w1.gzdio' : 'w6.xzdio'}
 %description
 Every program works on the bucket as on a disk; any other S3 tool reads the same objects.
 %install

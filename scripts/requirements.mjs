@@ -53,6 +53,14 @@ const suites = [
   { program: 'cargo', apt: 'cargo', dnf: 'cargo', megabytes: 120 },
 ];
 
+/** A machine to boot: Debian's packages into a directory (60 MB more), and systemd in a container. */
+const machine = [
+  fuse3,
+  { program: 'systemd-nspawn', apt: 'systemd-container', dnf: 'systemd-container', megabytes: 2 },
+  { program: 'debootstrap', apt: 'debootstrap', dnf: 'debootstrap', megabytes: 1 },
+  { program: 'dpkg-deb', apt: 'dpkg', dnf: 'dpkg', megabytes: 2 },
+];
+
 /** From crates.io, into a directory of its own in the checkout. */
 export const cargoPackages = {
   names: ['fsx@0.3.2', 'pjdfstest@0.2.2'],
@@ -102,6 +110,7 @@ export const groups = {
   programs: { directories: ['programs'], requirements: programs, python: true, seconds: 300, jobs: 2, minutes: 5 },
   interop: { directories: ['interop'], requirements: [fuse3, s3fs], seconds: 240, jobs: 1, minutes: 2 },
   conformance: { directories: ['conformance'], requirements: suites, cargo: true, seconds: 290, jobs: 1, minutes: 8 },
+  boot: { directories: ['boot'], requirements: machine, seconds: 300, jobs: 1, minutes: 2 },
   rgw: { directories: ['rgw'], requirements: [fuse3, rgw], seconds: 300, jobs: 1, minutes: 2 },
 };
 
