@@ -108,7 +108,10 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
   );
   parts.notifier = mounted.notifier;
   filesystem.started();
-  store.warm().catch((error: unknown) => log.warn({ err: error }, 'a part of the program could not be loaded'));
+  store.warm().then(
+    () => log.debug({}, 'all of the program is loaded'),
+    (error: unknown) => log.warn({ err: error }, 'a part of the program could not be loaded'),
+  );
   log.info({ bucket: config.bucket, prefix: config.prefix, mountPoint, memory: budget.total }, 'mounted');
   const answers = controlAnswers({
     filesystem,
