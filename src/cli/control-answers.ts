@@ -4,7 +4,7 @@ import type { S3FileSystem } from '../fs/filesystem.ts';
 import type { S3Store } from '../s3/s3-store.ts';
 import type { ControlAnswers } from './control-server.ts';
 import type { Failed } from './failure-memory.ts';
-import { mountReport, type ReportParts } from './mount-report.ts';
+import { type MountReport, mountReport, type ReportParts } from './mount-report.ts';
 
 /** The answer to `why`. */
 export interface WhyAnswer {
@@ -26,10 +26,14 @@ export interface AnswerParts extends Omit<ReportParts, 'status' | 'store'> {
   readonly store: S3Store;
 }
 
+export function reportOf(parts: AnswerParts): MountReport {
+  return mountReport({ ...parts, status: () => parts.filesystem.status() });
+}
+
 export function controlAnswers(parts: AnswerParts): ControlAnswers {
   const { filesystem, telemetry, store } = parts;
   return {
-    status: () => mountReport({ ...parts, status: () => filesystem.status() }),
+    status: () => reportOf(parts),
     unsaved: (): UnsavedAnswer => {
       const { bytes, files, metadata } = filesystem.status().unsaved;
       return { bytes, files: files + metadata };

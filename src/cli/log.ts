@@ -13,7 +13,7 @@ export interface DaemonLog extends Log {
   fatal(fields: Readonly<Record<string, unknown>>, message: string): void;
   /** Opens the file by its name again, after logrotate has moved it. */
   reopen(): void;
-  /** To the next of LEVELS; after the last comes the first. Returns it. */
+  /** To the next of LEVELS, after the last to the first, and says so. Returns it. */
   cycleLevel(): Level;
 }
 
@@ -51,6 +51,9 @@ export function openLog(level: Level, path?: string): DaemonLog {
     },
     cycleLevel() {
       const next = LEVELS[(LEVELS.indexOf(logger.level as Level) + 1) % LEVELS.length]!;
+      // Said whatever the level is: whoever sent the signal looks for it here.
+      logger.level = 'info';
+      logger.info({ to: next }, 'log level');
       logger.level = next;
       return next;
     },

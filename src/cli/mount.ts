@@ -12,7 +12,7 @@ import { PersistentIndex } from '../fs/persistent-index.ts';
 import { DevFuseBinding } from '../fuse/dev-fuse-binding.ts';
 import { type FailedOperation, observed } from '../fuse/observed.ts';
 import type { Mounted } from '../fuse/ops.ts';
-import { controlAnswers } from './control-answers.ts';
+import { type AnswerParts, controlAnswers, reportOf } from './control-answers.ts';
 import type { ControlAnswers } from './control-server.ts';
 import { openDiskTier } from './disk-tier.ts';
 import { CliError, EXIT } from './exit-codes.ts';
@@ -22,9 +22,12 @@ import { fileSystemOptions, kernelMountOptions, uploadSizes } from './filesystem
 import type { Drainable } from './lifecycle.ts';
 import { type DaemonLog, logLevel } from './log.ts';
 import { defaultMemory } from './memory.ts';
+import type { MetricsServer } from './metrics-server.ts';
 import { prepareMountPoint } from './mount-point.ts';
+import type { MountReport } from './mount-report.ts';
 import { MountTelemetry } from './mount-telemetry.ts';
 import { openStore } from './open-store.ts';
+import type { OptionValues } from './option-table.ts';
 import type { Config } from './options.ts';
 import { ensureStateDirectory, indexName, stateDirectoryOf } from './state-directory.ts';
 
@@ -41,8 +44,12 @@ export interface MountSurroundings {
 export interface MountedBucket {
   readonly mounted: Mounted;
   readonly filesystem: Drainable;
+  /** What `s3mount status` shows. */
+  readonly report: () => MountReport;
   /** For the control socket. */
   readonly answers: ControlAnswers;
+  /** Where `metrics=` asked for them. */
+  readonly metrics: MetricsServer | undefined;
   /** Without symbolic links, as the kernel shows it. */
   readonly mountPoint: string;
 }
@@ -113,7 +120,7 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
     (error: unknown) => log.warn({ err: error }, 'a part of the program could not be loaded'),
   );
   log.info({ bucket: config.bucket, prefix: config.prefix, mountPoint, memory: budget.total }, 'mounted');
-  const answers = controlAnswers({
+  const answerParts = {
     filesystem,
     telemetry,
     store,
@@ -126,8 +133,40 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
     logFile: values.logfile,
     since: Date.now(),
     now: Date.now,
-  });
-  return { mounted, mountPoint, filesystem, answers };
+  };
+  const metrics = await startMetrics(values.metrics, answerParts, surroundings);
+  return {
+    mounted,
+    mountPoint,
+    filesystem,
+    answers: controlAnswers(answerParts),
+    metrics,
+    report: () => reportOf(answerParts),
+  };
+}
+
+/** A port that is taken is no reason not to mount. Loaded only where it is asked for. */
+async function startMetrics(
+  address: OptionValues['metrics'],
+  parts: AnswerParts,
+  { log, note }: MountSurroundings,
+): Promise<MetricsServer | undefined> {
+  if (address === undefined) return undefined;
+  const [{ MountMetrics }, { serveMetrics }] = await Promise.all([
+    import('./metrics.ts'),
+    import('./metrics-server.ts'),
+  ]);
+  try {
+    const metrics = new MountMetrics(() => reportOf(parts), parts.telemetry);
+    const server = await serveMetrics(address, () => metrics.text());
+    log.info({ where: server.where }, 'metrics are served');
+    return server;
+  } catch (error) {
+    const sentence = `metrics are not served: ${(error as Error).message}`;
+    log.warn({}, sentence);
+    note(sentence);
+    return undefined;
+  }
 }
 
 /** Under the path of what the operation was about. */

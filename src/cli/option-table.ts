@@ -3,6 +3,7 @@
  * the type of what the daemon is given. A new option is one entry here and its use in `mount.ts`.
  */
 import { homedir } from 'node:os';
+import { metricsAddress } from './metrics-address.ts';
 import {
   bytes,
   choice,
@@ -339,6 +340,11 @@ const daemon = {
     section: 'Daemon',
     kind: path(homedir),
     help: 'where the daemon logs (default: in the state directory)',
+  }),
+  metrics: option({
+    section: 'Daemon',
+    kind: metricsAddress,
+    help: 'serve Prometheus metrics on this port of 127.0.0.1, or on a socket (off)',
   }),
   fsname: option({ section: 'Daemon', kind: text('NAME'), help: 'the source that df and mount show (the bucket)' }),
   subtype: option({

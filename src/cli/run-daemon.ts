@@ -33,10 +33,10 @@ export async function runDaemon(config: Config, listener: StartListener, backgro
     const log = openLog(logLevel(config.values), background ? logFileOf(config) : config.values.logfile);
     // A terminal that is closed must not take the mount with it; as with any daemon, SIGHUP is about the log.
     process.on('SIGHUP', () => log.reopen());
-    process.on('SIGUSR2', () => log.info({ level: log.cycleLevel() }, 'log level'));
+    process.on('SIGUSR2', () => log.cycleLevel());
     const bugEnd = new BugEnd(log, config.mountPoint, exit);
     let stopped: string | undefined;
-    const { mounted, filesystem, mountPoint, answers } = await mountBucket(config, {
+    const { mounted, filesystem, mountPoint, answers, metrics, report } = await mountBucket(config, {
       log,
       note: listener.note,
       onBug: error => bugEnd.begin(error),
@@ -47,6 +47,7 @@ export async function runDaemon(config: Config, listener: StartListener, backgro
         };
       },
     });
+    process.on('SIGUSR1', () => log.info({ status: report() }, 'status'));
     const runFile = announce(mountPoint, log);
     const control = runFile && (await openControl(runFile.socket, answers, log));
     const lifecycle = new Lifecycle({
@@ -77,6 +78,7 @@ export async function runDaemon(config: Config, listener: StartListener, backgro
       service.status(message);
     }
     control?.close();
+    metrics?.close();
     if (message === undefined) runFile?.remove();
     else runFile?.ended(mountPoint, exitCode, message);
     exit(exitCode);

@@ -141,9 +141,11 @@ export class S3Requests {
     const now = this.now();
     const head = this.#head(request, endpoint, credentials, now);
     this.sending(request.operation, request.body);
+    const { clock, telemetry } = this.options;
+    const start = clock.monotonic();
     // The body of a refusal is none of the caller's business.
     let welcome = false;
-    const answer = await transport.request({
+    const sent = transport.request({
       origin: endpoint.origin,
       method: request.method,
       head,
@@ -164,6 +166,7 @@ export class S3Requests {
           }
         : {}),
     });
+    const answer = await sent.finally(() => telemetry.time(`s3.${request.operation}`, clock.monotonic() - start));
     return this.accept(request, answer, context, { at: now, endpoint, credentials });
   }
 

@@ -124,7 +124,9 @@ export class SdkControl {
     for (const [name, value] of Object.entries(request.headers)) lines += `${name}: ${value}\r\n`;
     const sentAt = this.#requests.now();
     this.#requests.sending(attempt.operation, body && [body]);
-    const answer = await transport.request({
+    const { clock, telemetry } = this.#requests.options;
+    const start = clock.monotonic();
+    const sent = transport.request({
       origin: endpoint.origin,
       method: request.method,
       head: `${request.method} ${request.path}${queryOf(request.query)} HTTP/1.1\r\n${lines}\r\n`,
@@ -132,6 +134,7 @@ export class SdkControl {
       firstByteTimeout: SLOW_FIRST_BYTE_MS,
       ...(body ? { body: [body] } : {}),
     });
+    const answer = await sent.finally(() => telemetry.time(`s3.${attempt.operation}`, clock.monotonic() - start));
     const subject = { operation: attempt.operation, key: attempt.key, bucket: this.#requests.options.bucket };
     const accepted = this.#requests.accept(subject, answer, attempt.context, {
       at: sentAt,
