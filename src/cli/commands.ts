@@ -140,6 +140,27 @@ export const COMMANDS: readonly Command[] = [
     },
   },
   {
+    name: 'doctor',
+    usage: '[BUCKET] [-o ...] | --translate LINE',
+    summary: 'find what keeps a mount from working, try a bucket',
+    text: "Looks at the machine (kernel, /dev/fuse, fusermount3, fuse.conf, limits, disk) and, with a bucket, tries it with the options given: credentials and where they come from, region, clock, each right that a mount needs on keys of its own below _s3mount/ that are removed again, the bucket's settings, latency. One line for each finding: ok, warn, or fail with what to do. The exit code is that of the first failure. --translate prints a command or fstab line of s3fs, goofys or mount-s3 in the words of s3mount.",
+    flags: { translate: { value: 'LINE', help: 'a command or fstab line of s3fs, goofys or mount-s3' } },
+    mountOptions: true,
+    words: [0, 2],
+    async run({ positional, flags, options }, output) {
+      const line = flags['translate'] as string | undefined;
+      if (line !== undefined) {
+        const { translate } = await import('./translate.ts');
+        const translated = translate(line);
+        output.print(translated.line);
+        for (const note of translated.notes) output.say(`s3mount: ${note}`);
+        return;
+      }
+      const { doctorCommand } = await import('./doctor.ts');
+      await doctorCommand(positional, options, output);
+    },
+  },
+  {
     name: 'iam-policy',
     usage: 'BUCKET[:/path] [--read-only] [--prefix P] [--kms KEY]',
     summary: 'print the least IAM policy for a mount',

@@ -13,9 +13,7 @@ import type { Config } from './options.ts';
 
 /** Throws `StoreError` or `CliError`, each with a sentence for people. */
 export async function openStore(config: Config, telemetry: Telemetry): Promise<S3Store> {
-  const ca = config.caBundle === undefined ? undefined : await readCaBundle(config.caBundle);
-  const network = await networkOptions(config.values, process.env, ca);
-  const store = await openS3Store({ ...storeOptions(config), ...network, telemetry });
+  const store = await openUnprobed(config, telemetry);
   try {
     await store.probe();
   } catch (error) {
@@ -23,6 +21,13 @@ export async function openStore(config: Config, telemetry: Telemetry): Promise<S
     throw withSource(error, store.credentialSource);
   }
   return store;
+}
+
+/** Without a look whether the bucket answers. Throws `StoreError` or `CliError` for what cannot be. */
+export async function openUnprobed(config: Config, telemetry: Telemetry): Promise<S3Store> {
+  const ca = config.caBundle === undefined ? undefined : await readCaBundle(config.caBundle);
+  const network = await networkOptions(config.values, process.env, ca);
+  return await openS3Store({ ...storeOptions(config), ...network, telemetry });
 }
 
 /** Whoever is refused asks first which keys were used. */

@@ -14,7 +14,7 @@ import type { WriteDefaults } from './object-headers.ts';
 import { ObjectReads } from './object-reads.ts';
 import { ObjectWrites } from './object-writes.ts';
 import type { S3Request, S3Requests } from './requests.ts';
-import { atTheDoor } from './requests.ts';
+import { atTheDoor, isFailure, storeErrorOf } from './requests.ts';
 import { textIn } from './result-document.ts';
 import type { RetryPolicy } from './retry.ts';
 import { backoff } from './retry.ts';
@@ -234,6 +234,19 @@ export class S3Store implements ObjectStore {
         .then(answer => textIn(answer, request, 'InitiateMultipartUploadResult', 'UploadId')),
     );
     return new S3Upload(key, uploadId, this.#context);
+  }
+
+  /** A setting of the bucket, as XML; undefined where it may not be asked, is not set, or is unknown to the store. */
+  async bucketSetting(name: 'versioning' | 'object-lock' | 'lifecycle'): Promise<string | undefined> {
+    const { requests } = this.#context;
+    const operation = `GetBucket?${name}`;
+    try {
+      const answer = await requests.send({ operation, method: 'GET', key: undefined, query: `${name}=` });
+      return Buffer.from(answer.body).toString('utf8');
+    } catch (error) {
+      if (isFailure(error, 'forbidden', 'not-implemented', 'not-found', 'no-such-bucket', 'invalid')) return undefined;
+      throw storeErrorOf(error);
+    }
   }
 
   async close(): Promise<void> {

@@ -70,3 +70,18 @@ t.test('s3mount NAME: all from ~/.config/s3mount/NAME.toml, mime= and all', asyn
   t.same(place.server.getObject(BUCKET, 'a.ours')?.headers['content-type'], 'text/x-ours');
   t.equal(await readFile(join(place.mountPoint, 'a.ours'), 'utf8'), 'x');
 });
+
+t.test('s3mount doctor, with what a mount would be given', async t => {
+  const place = await aPlace(t);
+  const { code, stdout } = await place.run(['doctor', BUCKET, '-o', `${place.options},allow_other,umask=0022`]);
+  t.equal(code, 0, stdout);
+  t.match(stdout, /^ok {4}credentials +from AWS_ACCESS_KEY_ID in the environment$/m);
+  t.match(stdout, /^ok {4}delete +s3:DeleteObject$/m);
+  t.same(place.server.listKeys(BUCKET), []);
+  const wrong = await place.run(['doctor', BUCKET, '-o', place.options], { env: { AWS_SECRET_ACCESS_KEY: 'wrong' } });
+  t.equal(wrong.code, 11);
+  t.match(wrong.stdout, /^fail {2}credentials .*the keys came from AWS_ACCESS_KEY_ID in the environment$/m);
+  t.notMatch(wrong.stdout, /wrong/);
+  const { stdout: line } = await place.run(['doctor', '--translate', `s3fs ${BUCKET} /mnt -o ro -s`]);
+  t.equal(line, `s3mount ${BUCKET} /mnt -o ro\n`);
+});
