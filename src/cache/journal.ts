@@ -206,13 +206,20 @@ export class Journal {
     return this.#enqueue(records, bytes);
   }
 
-  /** Appends what makes room, or may be lost: nobody waits for it. Without an entry: it lives as long as its file. */
+  /**
+   * Appends what makes room, even where there is none, without an entry: it lives as long as all that it may be about.
+   * @throws {FsError} EIO where the disk fails.
+   */
+  async mark(meta: RecordMeta): Promise<void> {
+    if (this.#failed) throw this.#failed;
+    if (this.#closed) return;
+    const [entry] = await this.#enqueue([{ meta }], 512);
+    this.release(entry!);
+  }
+
+  /** The same where nobody waits for it, and it may be lost. */
   note(meta: RecordMeta): void {
-    if (this.#failed || this.#closed) return;
-    this.#enqueue([{ meta }], 512).then(
-      ([entry]) => this.release(entry!),
-      () => {},
-    );
+    this.mark(meta).catch(() => {});
   }
 
   /** One more who will `release` it. */

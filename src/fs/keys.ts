@@ -4,30 +4,15 @@
  * A directory's key is its prefix and ends in `/`; the root's is empty. Order is that of UTF-8 bytes, which is S3's. It is
  * not that of JavaScript strings: U+1F600 is a pair of surrogates there and sorts before U+FFA0.
  */
+import { compareKeys } from '../cache/key-order.ts';
+
+export { compareKeys } from '../cache/key-order.ts';
 
 /** NAME_MAX of limits.h, in bytes. */
 export const NAME_MAX = 255;
 
 /** Objects that we put beside a user's: a prefix that Athena, Glue and Spark skip, and that listings here do not show. */
 export const HIDDEN_PREFIX = '_s3mount/';
-
-/** Moves surrogates above U+E000…U+FFFF, where UTF-8 has them. */
-function utf8Rank(unit: number): number {
-  if (unit >= 0xe000) return unit - 0x800;
-  return unit >= 0xd800 ? unit + 0x2000 : unit;
-}
-
-/** Compares by UTF-8 bytes without encoding: negative, 0 or positive. */
-export function compareKeys(a: string, b: string): number {
-  if (a === b) return 0;
-  const length = Math.min(a.length, b.length);
-  for (let i = 0; i < length; i++) {
-    const x = a.charCodeAt(i);
-    const y = b.charCodeAt(i);
-    if (x !== y) return utf8Rank(x) - utf8Rank(y);
-  }
-  return a.length - b.length;
-}
 
 /** Compares names as a listing with directories sorts them, each as `name/` (`a-b` before `a/`). */
 export function compareNames(a: string, b: string): number {

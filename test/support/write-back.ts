@@ -1,0 +1,48 @@
+/** A `WriteBackStore` over a store in memory and a disk that keeps only what it promised. */
+import { Budget } from '../../src/cache/budget.ts';
+import { Journal } from '../../src/cache/journal.ts';
+import { type WriteBackEnvironment, WriteBackStore } from '../../src/cache/write-back.ts';
+import { type Clock, systemClock } from '../../src/concurrency.ts';
+import type { ObjectStore } from '../../src/s3/store.ts';
+import { Counters } from '../../src/telemetry.ts';
+import { LossyDisk } from './lossy-disk.ts';
+
+export interface WriteBackOptions {
+  readonly store: ObjectStore;
+  readonly disk?: LossyDisk;
+  readonly clock?: Clock;
+  /** Bytes of the journal. */
+  readonly limit?: number;
+  readonly sync?: 'group' | 'close';
+  readonly telemetry?: Counters;
+}
+
+export interface TestWriteBack {
+  readonly store: WriteBackStore;
+  readonly disk: LossyDisk;
+  readonly journal: Journal;
+  /** How many changes an earlier daemon left. */
+  readonly resumed: number;
+  readonly lost: number;
+}
+
+export async function makeWriteBack(options: WriteBackOptions): Promise<TestWriteBack> {
+  const { store, disk = new LossyDisk(), clock = systemClock, limit = 64 * 1024 * 1024, sync = 'group' } = options;
+  const telemetry = options.telemetry ?? new Counters();
+  const { log } = telemetry;
+  const { journal, found } = await Journal.open({ directory: disk, owner: 'bucket', limit, sync, clock, log });
+  const environment: WriteBackEnvironment = {
+    store,
+    journal,
+    budget: new Budget(64 * 1024 * 1024),
+    telemetry,
+    clock,
+    conflictKeys: (key, attempt) => {
+      const name = key.lastIndexOf('/') + 1;
+      return `${key.slice(0, name)}_conflict.${attempt}.${key.slice(name)}`;
+    },
+  };
+  const writeBack = new WriteBackStore(environment);
+  const { changes, lost } = writeBack.resume(found);
+  return { store: writeBack, disk, journal, resumed: changes, lost };
+}
