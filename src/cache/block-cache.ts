@@ -141,6 +141,11 @@ export class BlockCache {
     return content;
   }
 
+  /** The content of a version, if it is remembered. */
+  remembered(version: Pick<ObjectVersion, 'key' | 'etag'>): StoredContent | undefined {
+    return this.#contents.peek(nameOf(version));
+  }
+
   /** Our own metadata change, copy or rename: the same bytes now have this version. */
   moved(content: StoredContent, successor: ObjectVersion): void {
     if (successor.size !== content.size) {
@@ -454,7 +459,7 @@ export class BlockCache {
   }
 }
 
-function nameOf(version: ObjectVersion): string {
+function nameOf(version: Pick<ObjectVersion, 'key' | 'etag'>): string {
   return `${version.key}\0${version.etag}`;
 }
 

@@ -171,6 +171,11 @@ export class Journal {
     return { journal, found };
   }
 
+  /** The directory, for people. */
+  get path(): string {
+    return this.#options.directory.path;
+  }
+
   /** Bytes on disk. */
   get used(): number {
     return this.#used;

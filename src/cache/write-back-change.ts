@@ -15,6 +15,19 @@ export interface JournaledBody {
  */
 export type ChangeState = 'unwritten' | 'waiting' | 'running' | 'parked';
 
+/**
+ * Of the changes that an earlier daemon left of one key only the last one is sent. S3 may have any of those before it, or
+ * what there was before the first.
+ */
+export interface FoundBefore {
+  /** Older ones, whose records go with this one. */
+  readonly changes: readonly Change[];
+  /** ETags, or what stands for them, of what they were based on. */
+  readonly bases: readonly string[];
+  /** One of them was to replace whatever is there. */
+  readonly unconditional: boolean;
+}
+
 abstract class BaseChange {
   readonly id: number;
   readonly key: string;
@@ -23,8 +36,8 @@ abstract class BaseChange {
   state: ChangeState = 'unwritten';
   /** An earlier attempt may have been done, by this daemon or the one before. */
   mayBeDone = false;
-  /** From the journal of another daemon. */
-  found = false;
+  /** Of what an earlier daemon left: what S3 may have. Absent for changes of this one. */
+  found: FoundBefore | undefined;
   /** Another change is about to take its place: it must not begin. */
   held = false;
   failures = 0;

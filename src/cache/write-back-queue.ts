@@ -9,7 +9,7 @@
  */
 import { type Clock, Semaphore } from '../concurrency.ts';
 import { isStoreError, StoreError } from '../errors.ts';
-import type { ObjectStore } from '../s3/store.ts';
+import type { ObjectStore, Written } from '../s3/store.ts';
 import type { Telemetry } from '../telemetry.ts';
 import type { Budget } from './budget.ts';
 import type { Journal } from './journal.ts';
@@ -31,8 +31,8 @@ const REMEMBERED = 10_000;
 
 /** What the filesystem is told; in the turn in which it becomes true. */
 export interface WriteBackListener {
-  /** What is known under `key` as version `from` has this ETag now. */
-  settled(key: string, from: string, etag: string): void;
+  /** What is known under `key` as version `from` was written by S3 as this now. */
+  settled(key: string, from: string, written: Written): void;
   /** Another client has the name: what was written here is `conflictKey`. `from`: what stood for our versions of it. */
   conflicted(key: string, from: readonly string[], copy: { key: string; etag: string; size: number }): void;
   /** S3 refuses for good to delete what was deleted here: it is there again. */
@@ -46,6 +46,8 @@ export interface WriteBackEnvironment {
   readonly telemetry: Telemetry;
   readonly clock: Clock;
   readonly conflictKeys: ConflictKeys;
+  /** New changes wait for S3: only what an earlier daemon left is sent in the background. Default: false. */
+  readonly through?: boolean;
 }
 
 /** What S3 does not have yet. */
@@ -188,6 +190,7 @@ export class WriteBackQueue {
 
   #release(change: Change): void {
     const { journal } = this.#environment;
+    for (const before of change.found?.changes ?? []) this.#release(before);
     if (change.entry) journal.release(change.entry);
     if (change instanceof PutChange && change.body) journal.release(change.body.entry);
     change.entry = undefined;
@@ -220,12 +223,10 @@ export class WriteBackQueue {
     await Promise.allSettled(keys.map(key => this.settled(key)));
   }
 
-  /** Nothing is begun any more. Resolves when what is under way has ended. */
-  async stop(): Promise<void> {
+  /** Nothing is begun any more. */
+  stop(): void {
     this.#stopped = true;
     this.#cancelPump?.();
-    const running = [...this.#keys.values()].flat().filter(({ state }) => state === 'running');
-    await Promise.allSettled(running.map(change => change.settled()));
   }
 
   // --- sending ---------------------------------------------------------------------------------------------------------
@@ -255,10 +256,21 @@ export class WriteBackQueue {
     for (const { change } of this.#fresh.splice(0, due)) this.#runnable.push(change);
     const runnable = this.#runnable;
     this.#runnable = [];
-    let deletes: DeleteChange[] = [];
+    const beginning: Change[] = [];
     for (const change of runnable) {
       if (!this.#mayBegin(change)) continue;
       change.state = 'running';
+      beginning.push(change);
+    }
+    if (beginning.length > 0) void this.#beginSynced(beginning);
+    if (this.#fresh.length > 0) this.#pumpSoon();
+  }
+
+  /** S3 is never ahead of the journal: after a power cut it would look as if another client had been faster. */
+  async #beginSynced(changes: readonly Change[]): Promise<void> {
+    if (changes.some(({ entry }) => entry)) await this.#environment.journal.sync().catch(() => {});
+    let deletes: DeleteChange[] = [];
+    for (const change of changes) {
       if (change.kind === 'delete' && change.ifMatch === undefined && !change.found) deletes.push(change);
       else this.#begin([change]);
       if (deletes.length === BATCH) {
@@ -267,7 +279,6 @@ export class WriteBackQueue {
       }
     }
     if (deletes.length > 0) this.#begin(deletes);
-    if (this.#fresh.length > 0) this.#pumpSoon();
   }
 
   /** Its turn has come, and nobody has begun, replaced or held it. */
@@ -306,8 +317,9 @@ export class WriteBackQueue {
     }
   }
 
-  #done(change: Change, etag: string | undefined): void {
+  #done(change: Change, written: Written | undefined): void {
     const { journal, telemetry } = this.#environment;
+    const etag = written?.etag;
     const changes = this.#keys.get(change.key)!;
     changes.splice(changes.indexOf(change), 1);
     if (this.#watchers > 0) {
@@ -319,7 +331,7 @@ export class WriteBackQueue {
     if (change.entry) {
       journal.note({
         t: 'done',
-        ids: [change.id],
+        ids: idsOf(change),
         ...(change instanceof PutChange && { etag: [change.etag, etag!] }),
       });
     }
@@ -328,7 +340,7 @@ export class WriteBackQueue {
     if (change instanceof PutChange) {
       this.#bytes -= change.size;
       this.remember(change.etag, etag!);
-      this.listener?.settled(change.key, change.etag, etag!);
+      this.listener?.settled(change.key, change.etag, written!);
     }
     telemetry.count('write_back.sent');
     change.done();
@@ -339,7 +351,8 @@ export class WriteBackQueue {
     const next = this.#keys.get(key)?.[0];
     if (next?.state === 'waiting' && !next.cancelRetry) {
       this.#runnable.push(next);
-      this.#pumpSoon(0);
+      // In a turn of its own: whoever was just told of `next` may not have noted it yet.
+      this.#pumpSoon(1);
     }
   }
 
@@ -350,7 +363,7 @@ export class WriteBackQueue {
     const saved = await this.#sender.saveBeside(() => this.last(key));
     const gone = this.#keys.get(key)!;
     this.#keys.delete(key);
-    journal.note({ t: 'done', ids: gone.map(({ id }) => id) });
+    journal.note({ t: 'done', ids: gone.flatMap(idsOf) });
     const from: string[] = [];
     for (const each of gone) {
       this.#release(each);
@@ -394,7 +407,7 @@ export class WriteBackQueue {
       telemetry.log.error({ key: change.key }, `not deleted in S3, so it is there again: ${failure.message}`);
       for (const each of changes) each.failed(failure);
       this.remove(change);
-      journal.note({ t: 'done', ids: [change.id] });
+      journal.note({ t: 'done', ids: idsOf(change) });
       this.listener?.refused(change.key);
       return;
     }
@@ -419,4 +432,9 @@ export class WriteBackQueue {
       if (each !== change && !each.entry && each.state === 'waiting') this.remove(each);
     }
   }
+}
+
+/** Numbers of a change and of those that are done with it. */
+export function idsOf(change: Change): readonly number[] {
+  return [...(change.found?.changes ?? []).map(({ id }) => id), change.id];
 }

@@ -6,7 +6,7 @@ import type { WriteBackEnvironment } from './write-back-queue.ts';
 import { unfinished } from './write-back-records.ts';
 
 export interface Resumed {
-  /** Oldest first. */
+  /** One for each key. */
   readonly changes: readonly Change[];
   readonly etags: ReadonlyMap<string, string>;
   readonly nextId: number;
@@ -36,13 +36,30 @@ export function loadUnfinished(found: readonly FoundRecord<Entry>[], environment
       change = put;
     }
     change.entry = entry;
-    change.found = true;
     change.mayBeDone = true;
     return change;
   });
+  const byKey = new Map<string, Change[]>();
+  for (const change of resumed) {
+    const before = byKey.get(change.key);
+    if (before) before.push(change);
+    else byKey.set(change.key, [change]);
+  }
   for (const entry of spare) journal.release(entry);
   for (const { key, size } of lost) {
     telemetry.log.error({ key, size }, 'the journal has lost the bytes of a file that was reported saved');
   }
-  return { changes: resumed, etags, nextId, lost: lost.length };
+  return { changes: [...byKey.values()].map(lastOf), etags, nextId, lost: lost.length };
+}
+
+/** The last of the changes of a key, with those before it. */
+function lastOf(changes: readonly Change[]): Change {
+  const last = changes.at(-1)!;
+  const bases = changes.flatMap(change => {
+    if (change.kind === 'delete') return change.ifMatch === undefined ? [] : [change.ifMatch];
+    return change.condition && 'ifMatch' in change.condition ? [change.condition.ifMatch] : [];
+  });
+  const unconditional = changes.some(change => change.kind === 'put' && change.condition === undefined);
+  last.found = { changes: changes.slice(0, -1), bases, unconditional };
+  return last;
 }

@@ -4,10 +4,10 @@
  * The daemon that wrote it down may have died after S3 had it: what S3 has now tells. Its ETag and metadata are compared
  * with what would have been sent: the time of the last change, to the nanosecond, is among them.
  */
-import { isStoreError } from '../errors.ts';
-import type { ObjectInfo, ObjectStore, WriteCondition } from '../s3/store.ts';
+import { isStoreError, StoreError } from '../errors.ts';
+import type { ObjectInfo, ObjectStore, WriteCondition, Written } from '../s3/store.ts';
 import { etagOfBody, isUncertain } from './doubt.ts';
-import type { Change, DeleteChange, PutChange } from './write-back-change.ts';
+import type { Change, DeleteChange, FoundBefore, PutChange } from './write-back-change.ts';
 import type { WriteBackEnvironment } from './write-back-queue.ts';
 
 /** Where the bytes go that lost their name to another client; another key for each `attempt`. */
@@ -30,12 +30,13 @@ export class ChangeSender {
     this.#etagOf = etagOf;
   }
 
-  /** Returns the ETag. @throws {StoreError} `precondition-failed` where another client has the name. */
-  async put(change: PutChange): Promise<string> {
+  /** @throws {StoreError} `precondition-failed` where another client has the name. */
+  async put(change: PutChange): Promise<Written> {
     return this.#withBytes(change, async bytes => {
+      if (change.found) return this.#putFound(change, change.found, bytes);
       if (change.mayBeDone) {
         const info = await this.#look(change.key);
-        if (info && isOurs(info, change, bytes)) return info.etag;
+        if (info && isOurs(info, change, bytes)) return writtenOf(info);
       }
       const condition = this.#condition(change);
       try {
@@ -52,14 +53,47 @@ export class ChangeSender {
         if (!isStoreError(error, 'precondition-failed') || !isMarker(change)) throw error;
         const info = await this.#look(change.key);
         if (!info) throw error;
-        return info.etag;
+        return writtenOf(info);
       }
     });
   }
 
-  async #send(change: PutChange, bytes: readonly Uint8Array[], condition: WriteCondition | undefined): Promise<string> {
+  /** S3 has this already, or what there was before it, or another client's. */
+  async #putFound(change: PutChange, found: FoundBefore, bytes: readonly Uint8Array[]): Promise<Written> {
+    const info = await this.#look(change.key);
+    if (!info) return this.#send(change, bytes, { ifAbsent: true });
+    if (isOurs(info, change, bytes)) return writtenOf(info);
+    if (found.unconditional) return this.#send(change, bytes, { ifMatch: info.etag });
+    if (!(await this.#wasBefore(info, found))) {
+      if (isMarker(change)) return writtenOf(info);
+      throw new StoreError('precondition-failed', `${change.key} was changed by another client`, { key: change.key });
+    }
+    return this.#send(change, bytes, { ifMatch: info.etag });
+  }
+
+  /** Whether `info` is what the change was made on. */
+  async #wasBefore(info: ObjectInfo, { changes, bases }: FoundBefore): Promise<boolean> {
+    if (bases.some(etag => this.#etagOf(etag) === info.etag)) return true;
+    const skew = info.serverDate - this.#environment.clock.now();
+    for (const change of changes) {
+      if (change.kind === 'delete') {
+        // Without a version to go by: what was there before the unlink is what was unlinked.
+        if (change.ifMatch === undefined && info.lastModified - skew <= change.at + 2 * TIME_RESOLUTION) return true;
+        continue;
+      }
+      if (!hasMetadataOf(info, change)) continue;
+      if (await this.#withBytes(change, async bytes => isOurs(info, change, bytes))) return true;
+    }
+    return false;
+  }
+
+  async #send(
+    change: PutChange,
+    bytes: readonly Uint8Array[],
+    condition: WriteCondition | undefined,
+  ): Promise<Written> {
     try {
-      return (await this.#store.put(change.key, bytes, change.description, condition)).etag;
+      return await this.#store.put(change.key, bytes, change.description, condition);
     } catch (error) {
       if (isUncertain(error)) change.mayBeDone = true;
       throw error;
@@ -102,7 +136,7 @@ export class ChangeSender {
     const [first] = changes;
     const errors = new Map<string, Error>();
     if (first!.found) {
-      await this.#deleteFound(first!);
+      await this.#deleteFound(first!, first!.found);
     } else if (changes.length === 1) {
       const { key, ifMatch } = first!;
       await this.#deleteOne(key, ifMatch === undefined ? undefined : this.#etagOf(ifMatch));
@@ -123,21 +157,17 @@ export class ChangeSender {
   }
 
   /** It may have been done long ago, and what is there now may be another client's. */
-  async #deleteFound({ key, ifMatch, at }: DeleteChange): Promise<void> {
+  async #deleteFound(change: DeleteChange, found: FoundBefore): Promise<void> {
+    const { key } = change;
     const info = await this.#look(key);
     if (!info) return;
-    const wanted = ifMatch === undefined ? undefined : this.#etagOf(ifMatch);
-    const skew = info.serverDate - this.#environment.clock.now();
-    const isNewer = info.lastModified - skew > at + 2 * TIME_RESOLUTION;
-    const isTheirs = wanted === undefined || isStandIn(wanted) ? isNewer : info.etag !== wanted;
-    if (isTheirs) {
-      this.#environment.telemetry.log.warn(
-        { key },
-        'was deleted here before the daemon ended, and is newer in S3 now: it stays',
-      );
-      return;
+    if (await this.#wasBefore(info, { ...found, changes: [...found.changes, change] })) {
+      return this.#deleteOne(key, info.etag);
     }
-    await this.#deleteOne(key, info.etag);
+    this.#environment.telemetry.log.warn(
+      { key },
+      'was deleted here before the daemon ended, and another client has written it since: it stays',
+    );
   }
 
   /**
@@ -185,19 +215,27 @@ export function isStandIn(etag: string): boolean {
   return STAND_IN.test(etag);
 }
 
+function writtenOf({ etag, lastModified }: ObjectInfo): Written {
+  return { etag, serverDate: lastModified };
+}
+
 function isMarker({ key, size }: PutChange): boolean {
   return size === 0 && key.endsWith('/');
 }
 
-/** Whether S3 has what this change would send. Where KMS encrypts, size and metadata (with the time to the ns) must do. */
-function isOurs(info: ObjectInfo, change: PutChange, bytes: readonly Uint8Array[]): boolean {
-  if (info.size !== change.size) return false;
-  const { metadata } = change.description;
-  const names = Object.keys(metadata);
-  const isSame =
+function hasMetadataOf(info: ObjectInfo, { description, size }: PutChange): boolean {
+  const names = Object.keys(description.metadata);
+  return (
+    info.size === size &&
     names.length === Object.keys(info.description.metadata).length &&
-    names.every(name => metadata[name] === info.description.metadata[name]);
-  if (!isSame) return false;
-  const isOpaque = info.description.encryption?.algorithm.startsWith('aws:kms') ?? false;
-  return isOpaque ? names.length > 0 : info.etag === etagOfBody(bytes);
+    names.every(name => description.metadata[name] === info.description.metadata[name])
+  );
+}
+
+/** Whether S3 has what this change would send. Of ETags that are no MD5s (KMS, some stores) the metadata must do. */
+function isOurs(info: ObjectInfo, change: PutChange, bytes: readonly Uint8Array[]): boolean {
+  if (!hasMetadataOf(info, change)) return false;
+  const isKms = info.description.encryption?.algorithm.startsWith('aws:kms') ?? false;
+  const isDigest = /^"[0-9a-f]{32}"$/.test(info.etag) && !isKms;
+  return isDigest ? info.etag === etagOfBody(bytes) : Object.keys(change.description.metadata).length > 0;
 }

@@ -9,7 +9,7 @@
  * with a disk that fails, a change waits for S3 as without `write_back`: close never fails for lack of room.
  */
 import { randomBytes } from 'node:crypto';
-import { StoreError, type StoreErrorKind } from '../errors.ts';
+import { isStoreError, StoreError, type StoreErrorKind } from '../errors.ts';
 import type {
   GetRequest,
   GetResult,
@@ -21,6 +21,7 @@ import type {
   ObjectStore,
   ObjectVersion,
   RequestOptions,
+  RestoreRequest,
   StoreFeatures,
   StoreLimits,
   Upload,
@@ -32,6 +33,7 @@ import type { FoundRecord } from './journal-found.ts';
 import { type Change, DeleteChange, type JournaledBody, PutChange } from './write-back-change.ts';
 import { hidesDeletes, innerRequest, splitContinuation, withChanges } from './write-back-listing.ts';
 import {
+  idsOf,
   type WriteBackEnvironment,
   type WriteBackListener,
   WriteBackQueue,
@@ -44,6 +46,14 @@ export type { WriteBackEnvironment, WriteBackListener, WriteBackState } from './
 
 /** More changes than this wait for S3: each takes about a kilobyte of memory, whatever the size of its file. */
 const MAX_PENDING = 50_000;
+
+/** What became of the changes of an earlier daemon. */
+export interface Resumed {
+  readonly sent: number;
+  readonly conflicts: number;
+  /** S3 did not take them yet; they stay in the journal. */
+  readonly waiting: number;
+}
 
 export class WriteBackStore implements ObjectStore {
   readonly #environment: WriteBackEnvironment;
@@ -60,16 +70,34 @@ export class WriteBackStore implements ObjectStore {
     this.#queue = new WriteBackQueue(environment);
   }
 
-  /** Takes up what an earlier daemon left; what it says is in order of age. Returns how much there is to be done. */
-  resume(found: readonly FoundRecord<Entry>[]): { readonly changes: number; readonly lost: number } {
+  /**
+   * Takes up what an earlier daemon left. Returns how much there is to be done, how much is lost with the journal's bytes, and
+   * what became of it when each was tried once.
+   */
+  resume(found: readonly FoundRecord<Entry>[]): {
+    readonly changes: number;
+    readonly lost: number;
+    readonly ended: Promise<Resumed>;
+  } {
     const { changes, etags, nextId, lost } = loadUnfinished(found, this.#environment);
     this.#nextId = Math.max(this.#nextId, nextId);
     for (const [from, to] of etags) this.#queue.remember(from, to);
-    for (const change of changes) {
+    const outcomes = changes.map(change => {
       this.#queue.add(change);
+      const settled = change.settled();
       this.#queue.ready(change, false);
-    }
-    return { changes: changes.length, lost };
+      return settled;
+    });
+    const ended = Promise.allSettled(outcomes).then((all): Resumed => {
+      const errors = all.flatMap(outcome => (outcome.status === 'rejected' ? [outcome.reason] : []));
+      const conflicts = errors.filter(error => isStoreError(error, 'precondition-failed')).length;
+      return { sent: all.length - errors.length, conflicts, waiting: errors.length - conflicts };
+    });
+    return { changes: changes.length, lost, ended };
+  }
+
+  get journalPath(): string {
+    return this.#journal.path;
   }
 
   set listener(listener: WriteBackListener) {
@@ -149,6 +177,11 @@ export class WriteBackStore implements ObjectStore {
     } finally {
       this.#queue.unwatch();
     }
+  }
+
+  async restore(key: string, request: RestoreRequest, options: RequestOptions = {}): Promise<boolean> {
+    await this.#queue.settled(key);
+    return this.#inner.restore(key, request, options);
   }
 
   async tags(key: string, options: RequestOptions = {}): Promise<readonly (readonly [string, string])[]> {
@@ -281,7 +314,7 @@ export class WriteBackStore implements ObjectStore {
     if (last?.isReplaceable && last.condition && 'ifAbsent' in last.condition) {
       // S3 never had it, and never will.
       last.held = true;
-      await this.#journal.mark({ t: 'done', ids: [last.id] }).catch(() => {});
+      await this.#journal.mark({ t: 'done', ids: idsOf(last) }).catch(() => {});
       this.#queue.remove(last);
       return;
     }
@@ -330,10 +363,16 @@ export class WriteBackStore implements ObjectStore {
     };
   }
 
-  /** Ends it: what is under way is waited for, what is not sent stays in the journal. */
+  /** Begins nothing more, and waits for nothing. */
+  abandon(): void {
+    this.#queue.stop();
+  }
+
+  /** Begins nothing more. What is not sent stays in the journal, which goes where nothing is left. */
   async close(): Promise<void> {
-    await this.#queue.stop();
-    await this.#journal.close();
+    this.#queue.stop();
+    if (this.#queue.size === 0) await this.#journal.close();
+    else await this.#journal.sync().catch(() => {});
     await this.#inner.close();
   }
 
@@ -409,8 +448,8 @@ export class WriteBackStore implements ObjectStore {
     queue.add(change);
     let entries: Entry[];
     try {
-      if (queue.size > MAX_PENDING) throw new StoreError('no-space', 'too many changes wait for S3');
-      entries = await this.#journal.append([...bodies, { meta: recordOf(replaced && [replaced.id]) }]);
+      if (this.#environment.through || queue.size > MAX_PENDING) throw new StoreError('no-space', 'waits for S3');
+      entries = await this.#journal.append([...bodies, { meta: recordOf(replaced && idsOf(replaced)) }]);
     } catch {
       if (replaced) {
         replaced.held = false;

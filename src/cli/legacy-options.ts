@@ -115,7 +115,6 @@ const REFUSED: Readonly<Record<string, string>> = {
   ibm_iam_auth: 'is not supported; use HMAC keys of the service.',
   ibm_iam_endpoint: 'is not supported; use HMAC keys of the service.',
   insecure_logging: 'is refused: secrets are never logged.',
-  write_back: 'is not supported yet: close and fsync return when S3 has the bytes.',
 };
 
 /** Old words for an option of ours with one value. */

@@ -14,6 +14,8 @@ export interface Unsaved {
   readonly bytes: number;
   /** Paths relative to the mount point. */
   readonly names: readonly string[];
+  /** How many of them are in the journal, and where that lies: the next mount saves them. */
+  readonly journal?: { readonly names: number; readonly path: string };
 }
 
 /** The filesystem, as far as its end goes. */
@@ -148,7 +150,7 @@ export class Lifecycle {
 
   async #ending(): Promise<Ending> {
     const { filesystem, mountPoint, log } = this.#parts;
-    const { bytes, names } = filesystem.unsaved();
+    const { bytes, names, journal } = filesystem.unsaved();
     if (names.length === 0) {
       log.info({}, 'unmounted, everything is saved');
       return { exitCode: EXIT.ok };
@@ -158,7 +160,11 @@ export class Lifecycle {
       .map(name => `'${name}'`)
       .join(', ');
     const more = names.length > 5 ? ` and ${names.length - 5} more` : '';
-    const message = `${mountPoint} ended with ${bytes} unsaved bytes in ${shown}${more}${await this.#recovered()}.`;
+    const recovered = names.length === journal?.names ? '' : await this.#recovered();
+    const next = journal
+      ? `; the next mount of this bucket saves ${journal.names} of them from the journal in ${journal.path}`
+      : '';
+    const message = `${mountPoint} ended with ${bytes} unsaved bytes in ${shown}${more}${recovered}${next}.`;
     log.error({ bytes, names }, message);
     return { exitCode: EXIT.unsaved, message };
   }

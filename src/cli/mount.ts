@@ -27,6 +27,7 @@ import { prepareMountPoint } from './mount-point.ts';
 import type { MountReport } from './mount-report.ts';
 import { MountTelemetry } from './mount-telemetry.ts';
 import { openStore } from './open-store.ts';
+import { openWriteBack } from './open-write-back.ts';
 import type { OptionValues } from './option-table.ts';
 import type { Config } from './options.ts';
 import { ensureStateDirectory, indexName, stateDirectoryOf } from './state-directory.ts';
@@ -52,6 +53,8 @@ export interface MountedBucket {
   readonly metrics: MetricsServer | undefined;
   /** Without symbolic links, as the kernel shows it. */
   readonly mountPoint: string;
+  /** When all is over: lets go of connections and of the journal. */
+  close(): Promise<void>;
 }
 
 /** Resolves when the mount answers. Throws a `CliError` for what a person can mend. */
@@ -64,20 +67,22 @@ export async function mountBucket(config: Config, surroundings: MountSurrounding
 }
 
 async function compose(config: Config, surroundings: MountSurroundings): Promise<MountedBucket> {
-  const { log, onBug, mounting } = surroundings;
+  const { log, note, onBug, mounting } = surroundings;
   const { values } = config;
   const mountPoint = await prepareMountPoint(config.mountPoint, { nonempty: values.nonempty ?? false });
   const telemetry = new MountTelemetry(log);
   const disk = await openDiskTier(config, telemetry, systemClock);
-  const store = await openStore(config, telemetry);
+  const s3 = await openStore(config, telemetry);
   await disk?.known;
   const budget = new Budget(values.memory ?? defaultMemory());
+  const writeBack = await openWriteBack(config, { store: s3, budget, telemetry, note });
+  const store = writeBack ?? s3;
   const pool = new BlockPool();
   const spoolDirectory = ensureStateDirectory(stateDirectoryOf(config), 'spool');
-  const { endpoint, bucket, prefix } = store.place;
+  const { endpoint, bucket, prefix } = s3.place;
   const persistentIndex = new PersistentIndex({
     root: ensureStateDirectory(stateDirectoryOf(config), 'index'),
-    name: indexName([endpoint, bucket, prefix], store.identity),
+    name: indexName([endpoint, bucket, prefix], s3.identity),
     clock: systemClock,
     log,
   });
@@ -99,6 +104,7 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
     },
     notifier: undefined,
     persistentIndex,
+    ...(writeBack && { writeBack }),
     mimeTypes: mimeTypes(values.mime),
   };
   const filesystem = new S3FileSystem(parts);
@@ -115,7 +121,7 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
   );
   parts.notifier = mounted.notifier;
   filesystem.started();
-  store.warm().then(
+  s3.warm().then(
     () => log.debug({}, 'all of the program is loaded'),
     (error: unknown) => log.warn({ err: error }, 'a part of the program could not be loaded'),
   );
@@ -123,7 +129,7 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
   const answerParts = {
     filesystem,
     telemetry,
-    store,
+    store: s3,
     blocks: parts.blocks,
     budget,
     spool: parts.spool,
@@ -142,6 +148,7 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
     answers: controlAnswers(answerParts),
     metrics,
     report: () => reportOf(answerParts),
+    close: () => store.close(),
   };
 }
 

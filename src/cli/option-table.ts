@@ -234,6 +234,16 @@ const semantics = {
     kind: choice('refuse', 'allow'),
     help: 'updatedb, plocate, baloo and tracker: kept from walking the bucket (refuse)',
   }),
+  write_back: option({
+    section: 'Semantics',
+    kind: flag,
+    help: 'close returns when the journal on disk has it, S3 follows; fsync waits for S3',
+  }),
+  journal_sync: option({
+    section: 'Semantics',
+    kind: choice('group', 'close'),
+    help: 'with write_back: power cuts cost up to a second (group), or nothing and close waits for the disk (group)',
+  }),
   bucket_size: option({
     section: 'Semantics',
     kind: bytes(1, 1, 2 ** 60, '100GB'),
@@ -289,6 +299,16 @@ const resources = {
     section: 'Resources',
     kind: flag,
     help: 'refuse to mount if the directory of use_cache is missing, instead of making it',
+  }),
+  journal: option({
+    section: 'Resources',
+    kind: path(homedir),
+    help: 'directory of the journal of write_back (journal/ in state_dir)',
+  }),
+  journal_size: option({
+    section: 'Resources',
+    kind: bytes(MIB, 16 * MIB, 1024 * GIB, '1GiB'),
+    help: 'limit on its bytes; when it is full close waits for S3 (1 GiB, a tenth of the disk at most)',
   }),
   state_dir: option({
     section: 'Resources',

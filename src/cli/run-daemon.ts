@@ -36,7 +36,7 @@ export async function runDaemon(config: Config, listener: StartListener, backgro
     process.on('SIGUSR2', () => log.cycleLevel());
     const bugEnd = new BugEnd(log, config.mountPoint, exit);
     let stopped: string | undefined;
-    const { mounted, filesystem, mountPoint, answers, metrics, report } = await mountBucket(config, {
+    const { mounted, filesystem, mountPoint, answers, metrics, report, close } = await mountBucket(config, {
       log,
       note: listener.note,
       onBug: error => bugEnd.begin(error),
@@ -73,6 +73,7 @@ export async function runDaemon(config: Config, listener: StartListener, backgro
     service.ready(`${config.source} is mounted at ${mountPoint}`);
     const { exitCode, message } = await lifecycle.run();
     if (bugEnd.begun) return;
+    await close().catch((error: unknown) => log.warn({ err: error }, 'the journal was not closed'));
     if (message !== undefined) {
       say(message);
       service.status(message);

@@ -11,9 +11,10 @@ import { randomUUID } from 'node:crypto';
 import { copyObject, needsDescription } from '../cache/object-copy.ts';
 import { FsError, isStoreError, type StoreError } from '../errors.ts';
 import type { ObjectDescription, ObjectInfo, ObjectVersion, WriteCondition } from '../s3/store.ts';
+import { conflictName } from './conflict-name.ts';
 import type { Environment } from './environment.ts';
 import type { DirectoryInode, FileInode } from './inode.ts';
-import { byteLength, HIDDEN_PREFIX, NAME_MAX } from './keys.ts';
+import { HIDDEN_PREFIX } from './keys.ts';
 import type { Namespace } from './namespace.ts';
 
 /** How often theirs may change under our hands before we leave it to the next save. */
@@ -81,14 +82,11 @@ export class ConflictCopies {
 
   #nameBeside(parent: DirectoryInode, name: string): string {
     const { options, clock } = this.#environment;
-    const time = new Date(clock.now()).toISOString().replace(/[-:]|\.\d+/g, '');
-    // Athena, Glue and Spark skip names that begin with an underscore.
-    const prefix = `_conflict.${options.hostname}.${time}.`;
-    let rest = name;
-    while (byteLength(prefix + rest) > NAME_MAX) rest = rest.slice(1);
-    let candidate = prefix + rest;
-    for (let i = 2; parent.children.has(candidate); i++) candidate = `${prefix}${i}.${rest}`;
-    return candidate;
+    const now = clock.now();
+    for (let attempt = 0; ; attempt++) {
+      const candidate = conflictName(options.hostname, now, name, attempt);
+      if (!parent.children.has(candidate)) return candidate;
+    }
   }
 
   /** The name is somebody else's now: what was known of it is old. */

@@ -1,4 +1,5 @@
 /** The filesystem seen from outside the kernel: what is unsaved, where an inode is, and saving on demand. */
+import type { WriteBackState } from '../cache/write-back.ts';
 import { forEachLimit } from '../concurrency.ts';
 import type { Name } from '../fuse/ops.ts';
 import { FileInode, type Inode } from './inode.ts';
@@ -29,6 +30,8 @@ export interface FileSystemStatus {
     /** The largest, and those whose saves failed. */
     readonly largest: readonly UnsavedFile[];
   };
+  /** What of it is in the journal, under `write_back`. */
+  readonly queued?: WriteBackState;
   readonly openFiles: number;
   readonly openDirectories: number;
   /** Inodes that the kernel holds. */

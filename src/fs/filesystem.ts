@@ -44,6 +44,7 @@ import { NormalizationHints } from './normalization.ts';
 import { OPEN_BYTES, OpenFiles } from './open-files.ts';
 import { Orphans } from './orphans.ts';
 import { compareTimes, decodePosix, type FullPosix } from './posix.ts';
+import { QueuedSaves } from './queued-saves.ts';
 import { recover, type Unsaved } from './recovery.ts';
 import { Renamer } from './rename.ts';
 import { Saver } from './saver.ts';
@@ -68,6 +69,7 @@ export class S3FileSystem implements FileSystemOps {
   readonly #names: Names;
   readonly #renamer: Renamer;
   readonly #files: OpenFiles;
+  readonly #queued: QueuedSaves;
   readonly #walks: Walks;
   readonly #normalization: NormalizationHints;
   readonly #indexers: Indexers;
@@ -81,7 +83,8 @@ export class S3FileSystem implements FileSystemOps {
     this.#orphans = new Orphans(parts, this.#saver);
     this.#names = new Names(parts, this.namespace, this.#saver, this.#orphans);
     this.#renamer = new Renamer(parts, this.namespace, this.#saver, this.#orphans, this.#names);
-    this.#files = new OpenFiles(parts, this.namespace, this.#saver, this.#orphans, this.#handles);
+    this.#queued = new QueuedSaves(parts, this.namespace);
+    this.#files = new OpenFiles(parts, this.namespace, this.#saver, this.#orphans, this.#handles, this.#queued);
     this.#walks = new Walks(parts, this.namespace);
     this.#normalization = new NormalizationHints(parts.telemetry);
     this.#indexers = new Indexers(parts);
@@ -468,6 +471,7 @@ export class S3FileSystem implements FileSystemOps {
       if (child.metadataUnsaved && !(child instanceof FileInode && child.content?.unsaved))
         await this.#saver.metadata.save(child);
     }
+    await this.#queued.sentBelow(directory);
   }
 
   // --- extended attributes --------------------------------------------------------------------------------------------
@@ -522,24 +526,42 @@ export class S3FileSystem implements FileSystemOps {
   /** Saves everything that S3 does not have. Resolves also if some of it could not be saved: see `unsaved`. */
   async drain(): Promise<void> {
     await this.#saver.drain();
+    await this.#queued.drain();
     await this.#environment.persistentIndex?.flush();
   }
 
-  /** What would be lost if the process died now: bytes, and the paths below the mount point. */
-  unsaved(): { bytes: number; names: readonly string[] } {
+  /**
+   * What S3 does not have: bytes, and the paths below the mount point. What is in the journal would outlive the process; the
+   * rest would be lost with it.
+   */
+  unsaved(): { bytes: number; names: readonly string[]; journal?: { readonly names: number; readonly path: string } } {
     const contents = this.#unsavedContents();
-    const bytes = contents.reduce((sum, { content }) => sum + content.unsavedBytes, 0);
-    return { bytes, names: contents.map(({ label }) => label) };
+    const queued = this.#queued.unsent;
+    const sizes = [...contents.map(({ content }) => content.unsavedBytes), ...queued.map(({ bytes }) => bytes)];
+    const names = [...contents.map(({ label }) => label), ...queued.map(({ key }) => key)];
+    const path = this.#environment.writeBack?.journalPath;
+    return {
+      bytes: sizes.reduce((sum, each) => sum + each, 0),
+      names,
+      ...(path !== undefined && queued.length > 0 && { journal: { names: queued.length, path } }),
+    };
   }
 
   /** What `status` shows of it. */
   status(): FileSystemStatus {
-    return statusOf(this.namespace, this.#handles.counts);
+    const status = statusOf(this.namespace, this.#handles.counts);
+    const queued = this.#queued.state;
+    if (!queued) return status;
+    const { unsaved } = status;
+    const files = unsaved.files + queued.files + queued.deletes;
+    return { ...status, unsaved: { ...unsaved, bytes: unsaved.bytes + queued.bytes, files }, queued };
   }
 
   /** Saves what is unsaved of `path`, or below it; see `saveBelow`. */
   flushBelow(path: string, progress: FlushProgress, signal: AbortSignal): Promise<FlushOutcome> {
-    return saveBelow(this.namespace, this.#saver, path, progress, signal);
+    return saveBelow(this.namespace, this.#saver, path, progress, signal).then(outcome =>
+      this.#queued.flush(path, outcome),
+    );
   }
 
   /** Where an inode is, relative to the mount point, for messages; undefined for one that is not known. */

@@ -17,6 +17,7 @@ import { O_ACCMODE, O_DIRECT, O_RDONLY, O_TRUNC, withoutSuidgid } from './modes.
 import type { Namespace } from './namespace.ts';
 import type { Orphans } from './orphans.ts';
 import { timestampOf } from './posix.ts';
+import type { QueuedSaves } from './queued-saves.ts';
 import type { Saver } from './saver.ts';
 
 /** What the GET of an open brings along: what a program reads first, and the whole of most files. Bytes. */
@@ -33,13 +34,22 @@ export class OpenFiles {
   readonly #saver: Saver;
   readonly #orphans: Orphans;
   readonly #handles: HandleTable;
+  readonly #queued: QueuedSaves;
 
-  constructor(environment: Environment, namespace: Namespace, saver: Saver, orphans: Orphans, handles: HandleTable) {
+  constructor(
+    environment: Environment,
+    namespace: Namespace,
+    saver: Saver,
+    orphans: Orphans,
+    handles: HandleTable,
+    queued: QueuedSaves,
+  ) {
     this.#environment = environment;
     this.#namespace = namespace;
     this.#saver = saver;
     this.#orphans = orphans;
     this.#handles = handles;
+    this.#queued = queued;
   }
 
   async open(file: FileInode, flags: number, ctx: RequestContext): Promise<OpenReply> {
@@ -51,6 +61,7 @@ export class OpenFiles {
     try {
       await this.#present(file);
       if (!(flags & O_TRUNC)) await this.#check(file, ctx.signal);
+      if (isWritable) this.#queued.tellOnce(file);
       if (isWritable || flags & O_TRUNC) await this.#saver.descriptions.learn(file);
       // An unlink that began meanwhile has made the bytes safe, or will find this handle.
       if (flags & O_TRUNC) {
@@ -206,6 +217,7 @@ export class OpenFiles {
     if (file.unlinked) return;
     this.#saver.metadata.take(file);
     await interruptible(this.#saver.save(file), ctx.signal);
+    await interruptible(this.#queued.sent(file), ctx.signal);
   }
 
   /** The last close of a handle. What is left is saved; nobody hears of an error, so it is logged (by the saver). */

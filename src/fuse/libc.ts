@@ -29,6 +29,8 @@ export interface Libc {
   write(fd: number, address: number, size: number): number;
   /** `address` of `count` structs iovec. */
   writev(fd: number, address: number, count: number): number;
+  /** `operation`: LOCK_EX 2, with LOCK_NB 4 without waiting. */
+  flock(fd: number, operation: number): number;
   mount(source: string, target: string, type: string, flags: number, data: string): number;
   /** Joins `fd`, fresh from open, to the connection of `original`. */
   cloneFuseDevice(fd: number, original: number): number;
@@ -66,6 +68,7 @@ async function bind(): Promise<Libc> {
     read: self.func('read', 'long', ['int', 'uintptr_t', 'size_t']),
     write: self.func('write', 'long', ['int', 'uintptr_t', 'size_t']),
     writev: self.func('writev', 'long', ['int', 'uintptr_t', 'int']),
+    flock: self.func('flock', 'int', ['int', 'int']),
     mount: self.func('mount', 'int', ['const char *', 'const char *', 'const char *', 'ulong', 'const char *']),
     cloneFuseDevice(fd, original) {
       const argument = new Uint32Array(new ArrayBuffer(64));

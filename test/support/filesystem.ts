@@ -6,6 +6,7 @@ import { Budget } from '../../src/cache/budget.ts';
 import { Spool, type SpoolOptions } from '../../src/cache/spool.ts';
 import { UnsavedMemory } from '../../src/cache/unsaved-memory.ts';
 import type { UploadSizes } from '../../src/cache/upload-plan.ts';
+import type { WriteBackStore } from '../../src/cache/write-back.ts';
 import { type FileSystemParts, S3FileSystem } from '../../src/fs/filesystem.ts';
 import type { FileSystemOptions } from '../../src/fs/options.ts';
 import { PersistentIndex } from '../../src/fs/persistent-index.ts';
@@ -44,6 +45,8 @@ export interface TestOptions {
   readonly spool?: SpoolOptions;
   /** Where the persistent index lies; default: none. */
   readonly indexRoot?: string;
+  /** A queue before `store`. */
+  readonly writeBack?: WriteBackStore;
 }
 
 export interface TestFileSystem {
@@ -64,10 +67,19 @@ export function makeFileSystem(test: TestOptions = {}): TestFileSystem {
   const counters = test.telemetry ?? new Counters();
   const budget = new Budget(test.budget ?? 32 * 1024 * 1024);
   const pool = new BlockPool();
-  const blocks = new BlockCache({ store, budget, pool, telemetry: counters, clock, tier: test.tier });
+  const { writeBack } = test;
+  const blocks = new BlockCache({
+    store: writeBack ?? store,
+    budget,
+    pool,
+    telemetry: counters,
+    clock,
+    tier: test.tier,
+  });
   const spool = new Spool(new UnsavedMemory(budget, pool), test.spool ?? {});
   const environment: FileSystemParts = {
-    store,
+    store: writeBack ?? store,
+    ...(writeBack && { writeBack }),
     blocks,
     budget,
     pool,

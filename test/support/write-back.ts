@@ -21,6 +21,7 @@ export interface TestWriteBack {
   readonly store: WriteBackStore;
   readonly disk: LossyDisk;
   readonly journal: Journal;
+  readonly telemetry: Counters;
   /** How many changes an earlier daemon left. */
   readonly resumed: number;
   readonly lost: number;
@@ -44,5 +45,5 @@ export async function makeWriteBack(options: WriteBackOptions): Promise<TestWrit
   };
   const writeBack = new WriteBackStore(environment);
   const { changes, lost } = writeBack.resume(found);
-  return { store: writeBack, disk, journal, resumed: changes, lost };
+  return { store: writeBack, disk, journal, telemetry, resumed: changes, lost };
 }

@@ -66,7 +66,6 @@ t.test('what is wrong is told in one sentence, with exit code 1', async t => {
     ['use_sse=custom:/k', /SSE-C/],
     ['use_sse=kms', /use_sse=kms is not known/],
     ['public_bucket=1,profile=x', /public_bucket sends no credentials/],
-    ['write_back', /write_back is not supported yet/],
   ];
   for (const [list, expected] of cases) {
     try {

@@ -1,0 +1,116 @@
+/**
+ * The journal of a mount: which directory, and that nobody else uses it.
+ *
+ * It belongs to a bucket and prefix, not to a mount point: whoever mounts that next sends what the last daemon could not.
+ * Two mounts of one bucket at the same time have two directories, `NAME` and `NAME-2`.
+ */
+import { createHash } from 'node:crypto';
+import { closeSync, openSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Entry, type FoundRecord, Journal } from '../cache/journal.ts';
+import { NodeJournalDirectory } from '../cache/journal-files.ts';
+import { systemClock } from '../concurrency.ts';
+import { loadLibc } from '../fuse/libc.ts';
+import type { Log } from '../telemetry.ts';
+import { CliError, EXIT } from './exit-codes.ts';
+import type { Config } from './options.ts';
+import { ensureStateDirectory, stateDirectoryOf } from './state-directory.ts';
+
+const MIB = 1024 * 1024;
+const GIB = 1024 * MIB;
+
+/** 1 GiB: some ten seconds of a fast link, and what a root disk of 10 GiB can spare. */
+const DEFAULT_SIZE = GIB;
+/** With the spool and what else lies in the state directory a tenth of the disk is enough. */
+const DISK_SHARE = 0.1;
+/** Others live on this disk too. */
+const MIN_FREE = GIB;
+/** Mounts of one bucket at the same time on one machine. */
+const MAX_MOUNTS = 16;
+const LOCK_EXCLUSIVE_NOW = 2 | 4;
+
+export interface OpenedJournal {
+  readonly journal: Journal;
+  readonly found: FoundRecord<Entry>[];
+}
+
+/**
+ * Opens the journal of this mount: where `write_back` asks for one, or where an earlier mount of the bucket has left
+ * something to be done. Throws a `CliError` for what a person can mend.
+ */
+export async function openJournal(config: Config, log: Log): Promise<OpenedJournal | undefined> {
+  const { values } = config;
+  if (values.ro) return undefined;
+  const base = values.journal ?? join(stateDirectoryOf(config), 'journal');
+  const name = journalName(config);
+  const leftovers = names(base).filter(each => isOf(each, name) && names(join(base, each)).some(isJournalFile));
+  if (!values.write_back && leftovers.length === 0) return undefined;
+  const candidates = Array.from({ length: MAX_MOUNTS }, (_, i) => (i === 0 ? name : `${name}-${i + 1}`));
+  for (const each of new Set([...leftovers, ...(values.write_back ? candidates : [])])) {
+    const path = ensureStateDirectory(base, each);
+    if (await lock(path, log)) return open(config, path, log);
+  }
+  // What was left belongs to mounts that are alive.
+  if (!values.write_back) return undefined;
+  throw new CliError(
+    EXIT.state,
+    `all ${MAX_MOUNTS} journals of this bucket in ${base} are in use; unmount one of them.`,
+  );
+}
+
+async function open(config: Config, path: string, log: Log): Promise<OpenedJournal> {
+  const { values, bucket, prefix } = config;
+  const directory = new NodeJournalDirectory(path);
+  try {
+    const { total } = await directory.space();
+    return await Journal.open({
+      directory,
+      owner: ownerOf(config),
+      limit: Math.floor(Math.min(values.journal_size ?? DEFAULT_SIZE, total * DISK_SHARE)),
+      minFree: MIN_FREE,
+      sync: values.journal_sync ?? 'group',
+      clock: systemClock,
+      log,
+    });
+  } catch (error) {
+    throw new CliError(
+      EXIT.state,
+      `the journal of ${bucket}${prefix && `:/${prefix}`} in ${path} cannot be used (${(error as Error).message}).`,
+    );
+  }
+}
+
+function ownerOf({ bucket, prefix, values }: Config): string {
+  return `${values.url ?? ''}\0${bucket}\0${prefix}`;
+}
+
+function journalName(config: Config): string {
+  const hash = createHash('sha256').update(ownerOf(config)).digest('hex').slice(0, 8);
+  return `${config.bucket.replace(/[^A-Za-z0-9._-]/g, '_').slice(-100)}-${hash}`;
+}
+
+function isOf(found: string, name: string): boolean {
+  return found === name || (found.startsWith(`${name}-`) && /^\d+$/.test(found.slice(name.length + 1)));
+}
+
+function isJournalFile(name: string): boolean {
+  return name.endsWith('.journal');
+}
+
+function names(directory: string): readonly string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    return [];
+  }
+}
+
+/** Held until the process ends, however it ends. */
+async function lock(path: string, log: Log): Promise<boolean> {
+  const libc = await loadLibc(fields => log.debug(fields, 'koffi cannot be loaded'));
+  if (!libc) throw new CliError(EXIT.state, 'the journal cannot be locked: koffi has no library for this machine.');
+  const fd = openSync(join(path, 'lock'), 'a', 0o600);
+  if (libc.flock(fd, LOCK_EXCLUSIVE_NOW) === 0) return true;
+  closeSync(fd);
+  return false;
+}
