@@ -12,6 +12,7 @@ import { PersistentIndex } from '../fs/persistent-index.ts';
 import { DevFuseBinding } from '../fuse/dev-fuse-binding.ts';
 import { type FailedOperation, observed } from '../fuse/observed.ts';
 import type { Mounted } from '../fuse/ops.ts';
+import { keepCompiledCode } from './compile-cache.ts';
 import { type AnswerParts, controlAnswers, reportOf } from './control-answers.ts';
 import type { ControlAnswers } from './control-server.ts';
 import { openDiskTier } from './disk-tier.ts';
@@ -122,7 +123,10 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
   parts.notifier = mounted.notifier;
   filesystem.started();
   s3.warm().then(
-    () => log.debug({}, 'all of the program is loaded'),
+    () => {
+      log.debug({}, 'all of the program is loaded');
+      keepCompiledCode();
+    },
     (error: unknown) => log.warn({ err: error }, 'a part of the program could not be loaded'),
   );
   log.info({ bucket: config.bucket, prefix: config.prefix, mountPoint, memory: budget.total }, 'mounted');

@@ -1,6 +1,6 @@
 import t from 'tap';
+import { readCommandLine } from '../../src/cli/command-line.ts';
 import { invocationOf } from '../../src/cli/invocation.ts';
-import { readCommandLine } from '../../src/cli/main.ts';
 import { type Config, readConfig } from '../../src/cli/options.ts';
 
 function config(script: string, args: readonly string[]): Config {

@@ -1,7 +1,7 @@
 import t from 'tap';
+import { readCommandLine } from '../../src/cli/command-line.ts';
 import { COMMANDS, findCommand } from '../../src/cli/commands.ts';
 import { helpScreen, optionList } from '../../src/cli/help.ts';
-import { readCommandLine } from '../../src/cli/main.ts';
 import { OPTION_NAMES } from '../../src/cli/option-table.ts';
 
 t.test('commands', async t => {

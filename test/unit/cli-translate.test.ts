@@ -1,5 +1,5 @@
 import t from 'tap';
-import { readCommandLine } from '../../src/cli/main.ts';
+import { readCommandLine } from '../../src/cli/command-line.ts';
 import { readConfig } from '../../src/cli/options.ts';
 import { shellWords, translate } from '../../src/cli/translate.ts';
 
