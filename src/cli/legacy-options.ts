@@ -107,8 +107,6 @@ const REFUSED: Readonly<Record<string, string>> = {
     'is refused: everybody on this machine sees command lines; put keys into ~/.aws/credentials or passwd_file=.',
   secretAccessKey:
     'is refused: everybody on this machine sees command lines; put keys into ~/.aws/credentials or passwd_file=.',
-  load_sse_c:
-    'is not supported yet: customer-provided keys (SSE-C) cannot be used; mount without it if no object needs one.',
   sigv2: 'is not supported: signatures of version 2 are obsolete; leave it out.',
   credlib: 'is not supported: credentials come from files, the environment, profiles and roles.',
   credlib_opts: 'is not supported: credentials come from files, the environment, profiles and roles.',

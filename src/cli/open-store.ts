@@ -5,10 +5,10 @@ import { openS3Store, type S3StoreOptions } from '../s3/open-store.ts';
 import type { S3Store } from '../s3/s3-store.ts';
 import type { Telemetry } from '../telemetry.ts';
 import { credentialSources } from './credential-sources.ts';
+import { encryptionOptions } from './encryption-options.ts';
 import { CliError, EXIT } from './exit-codes.ts';
 import { present } from './filesystem-options.ts';
 import { networkOptions } from './network-options.ts';
-import type { OptionValues } from './option-table.ts';
 import type { Config } from './options.ts';
 
 /** Throws `StoreError` or `CliError`, each with a sentence for people. */
@@ -27,7 +27,8 @@ export async function openStore(config: Config, telemetry: Telemetry): Promise<S
 export async function openUnprobed(config: Config, telemetry: Telemetry): Promise<S3Store> {
   const ca = config.caBundle === undefined ? undefined : await readCaBundle(config.caBundle);
   const network = await networkOptions(config.values, process.env, ca);
-  return await openS3Store({ ...storeOptions(config), ...network, telemetry });
+  const encryption = await encryptionOptions(config.values, process.env, network.url);
+  return await openS3Store({ ...storeOptions(config), ...network, ...encryption, telemetry });
 }
 
 /** Whoever is refused asks first which keys were used. */
@@ -52,7 +53,6 @@ export function storeOptions({ bucket, prefix, values }: Config): S3StoreOptions
       requesterPays: values.requester_pays,
       maxConnections: values.max_thread_count,
       storageClass: values.storage_class?.toUpperCase(),
-      encryption: encryptionOf(values),
       // S3's own default; buckets with ACLs disabled refuse the header.
       acl: values.default_acl === 'private' ? undefined : values.default_acl,
       credentials: credentialSources(values, bucket),
@@ -60,13 +60,6 @@ export function storeOptions({ bucket, prefix, values }: Config): S3StoreOptions
     timeouts: present({ connect: connect_timeout, firstByte: readwrite_timeout, stall: readwrite_timeout }),
     retry: present({ attempts: values.retries }),
   };
-}
-
-/** `use_sse`, `use_sse=kmsid`, `use_sse=kmsid:ID`; without an ID KMS uses the account's key for S3. */
-function encryptionOf({ use_sse }: OptionValues): S3StoreOptions['encryption'] {
-  if (use_sse === undefined || use_sse === '0') return undefined;
-  if (use_sse === '1') return { algorithm: 'AES256' };
-  return { algorithm: 'aws:kms', ...present({ kmsKeyId: /:(.+)$/.exec(use_sse)?.[1] }) };
 }
 
 async function readCaBundle(path: string): Promise<string> {

@@ -15,6 +15,7 @@ import {
   path,
   proxyAddress,
   seconds,
+  sseKind,
   text,
   url,
   user,
@@ -128,8 +129,13 @@ const s3 = {
   }),
   use_sse: option({
     section: 'S3',
-    kind: optionalText('1|kmsid[:ID]', '1'),
-    help: 'encryption of what is written: by S3, or by a key of KMS',
+    kind: sseKind,
+    help: 'encryption of what is written: by S3, by a key of KMS, or by keys of your own (SSE-C)',
+  }),
+  load_sse_c: option({
+    section: 'S3',
+    kind: path(homedir),
+    help: 'file of keys of your own by which objects are read, a line each (mode 0600)',
   }),
   default_acl: option({
     section: 'S3',

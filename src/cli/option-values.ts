@@ -3,6 +3,7 @@
  * A reader knows nothing of the option but its name, which stands in the message.
  */
 import { readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { resolve } from 'node:path';
 import { usageError } from './exit-codes.ts';
 
@@ -189,6 +190,16 @@ export function path(home: () => string): ValueKind<string> {
     },
   };
 }
+
+/** `use_sse`: its file is made absolute as every path. */
+export const sseKind: ValueKind<string> = {
+  placeholder: '1|kmsid[:ID]|custom[:FILE]',
+  optional: true,
+  read(given, context) {
+    const file = /^((?:custom|c):)(.+)$/.exec(given ?? '');
+    return file ? file[1]! + resolve(context.cwd, file[2]!.replace(/^~(?=\/|$)/, homedir)) : (given ?? '1');
+  },
+};
 
 /** An address of an S3 service: scheme and host, without path, query or user. The trailing `/` is cut. */
 export const url: ValueKind<string> = {

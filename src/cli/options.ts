@@ -229,12 +229,9 @@ function checkTogether(values: OptionValues): void {
     );
   }
   if (naming.length > 1) throw usageError(`${naming.join(' and ')} all name credentials: give one of them.`);
-  if (values.use_sse !== undefined && !/^(0|1|(kmsid|k)(:.+)?)$/.test(values.use_sse)) {
-    const custom = /^(custom|c)(:|$)/.test(values.use_sse);
+  if (values.use_sse !== undefined && !/^(0|1|(kmsid|k|custom|c)(:.+)?)$/.test(values.use_sse)) {
     throw usageError(
-      custom
-        ? 'use_sse=custom is not supported yet: customer-provided keys (SSE-C) cannot be used.'
-        : `use_sse=${values.use_sse} is not known; write use_sse, use_sse=kmsid or use_sse=kmsid:ID.`,
+      `use_sse=${values.use_sse} is not known; write use_sse, use_sse=kmsid, use_sse=kmsid:ID or use_sse=custom:FILE.`,
     );
   }
 }
@@ -244,7 +241,8 @@ function checkTogether(values: OptionValues): void {
  * Other values that came by the environment it has from there.
  */
 export function daemonArguments(given: MountArguments, config: Config): string[] {
-  const isPath = (name: OptionName): boolean => specOf(name).kind.placeholder === 'PATH';
+  // `use_sse=custom:FILE` names a file too.
+  const isPath = (name: OptionName): boolean => specOf(name).kind.placeholder === 'PATH' || name === 'use_sse';
   const words = given.words.filter(word => {
     const name = OPTION_OF_WORD.get(word.name);
     if (given.sloppy && name === undefined && legacyWord(word.name) === undefined) return false;

@@ -117,6 +117,12 @@ const AES256: Pairs = [['x-amz-server-side-encryption', 'AES256']];
 
 function encryption(call: Call, customerKeyMd5: string | undefined): Pairs {
   if (customerKeyMd5 !== undefined) {
+    if (headerOf(call, 'x-amz-server-side-encryption') !== undefined) {
+      throw new S3Failure('InvalidArgument', {
+        message:
+          'Server Side Encryption with Customer provided key is incompatible with the encryption method specified',
+      });
+    }
     return [
       ['x-amz-server-side-encryption-customer-algorithm', 'AES256'],
       ['x-amz-server-side-encryption-customer-key-md5', customerKeyMd5],

@@ -1,6 +1,6 @@
 /** Multipart uploads. */
 import { createHash, randomBytes } from 'node:crypto';
-import { attributesOf, etagIsMd5 } from './attributes.ts';
+import { attributesOf, customerKey, etagIsMd5 } from './attributes.ts';
 import { type BucketCall, emptyReply, headerOf, type Reply, versionHeader, xmlReply } from './call.ts';
 import { type Checksum, type ChecksumType, checksumHeader, combineChecksums, parseAlgorithm } from './checksums.ts';
 import { commit, contentChecksum, contentMd5, etagOf } from './commit.ts';
@@ -73,9 +73,18 @@ function checkAlgorithm(upload: Upload, checksum: Checksum | undefined): void {
   });
 }
 
+/** SSE-C: each part brings the key with which the upload was begun. */
+function checkPartKey(call: BucketCall, upload: Upload): void {
+  if (customerKey(call) === upload.attributes.customerKeyMd5) return;
+  throw new S3Failure('InvalidRequest', {
+    message: 'The provided encryption parameters did not match the ones used originally.',
+  });
+}
+
 export async function uploadPart(call: BucketCall): Promise<Reply> {
   const { world } = call;
   const upload = findUpload(call);
+  checkPartKey(call, upload);
   const number = partNumberOf(call);
   const body = await receiveBody(call, world.limits.maxPutSize, world.etags === 'md5');
   checkAlgorithm(upload, body.checksum);
@@ -93,6 +102,7 @@ export async function uploadPart(call: BucketCall): Promise<Reply> {
 export async function uploadPartCopy(call: BucketCall): Promise<Reply> {
   const { world } = call;
   const upload = findUpload(call);
+  checkPartKey(call, upload);
   const number = partNumberOf(call);
   const { object: source } = copySource(call);
   const range = parseCopyRange(headerOf(call, 'x-amz-copy-source-range'), source.content.size);

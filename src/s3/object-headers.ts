@@ -53,7 +53,8 @@ export function describingHeaders(
   const storageClass = description.storageClass ?? defaults.storageClass;
   if (storageClass !== undefined) list.push(checked('x-amz-storage-class', storageClass));
   const encryption = description.encryption ?? defaults.encryption;
-  if (encryption) {
+  // The customer's key comes with each request (`customer-keys.ts`).
+  if (encryption && encryption.algorithm !== BY_CUSTOMER_KEY) {
     list.push(checked('x-amz-server-side-encryption', encryption.algorithm));
     if (encryption.kmsKeyId !== undefined) {
       list.push(checked('x-amz-server-side-encryption-aws-kms-key-id', encryption.kmsKeyId));
@@ -64,6 +65,14 @@ export function describingHeaders(
   }
   if (defaults.acl !== undefined) list.push(checked('x-amz-acl', defaults.acl));
   return list;
+}
+
+/** `algorithm` of what is encrypted by a key that the customer keeps (SSE-C): no word of S3's. */
+const BY_CUSTOMER_KEY = 'SSE-C';
+
+/** Whether the ETag of an object that was put in one piece is the MD5 of its bytes. */
+export function hasMd5Etag({ encryption }: ObjectDescription): boolean {
+  return encryption?.algorithm !== BY_CUSTOMER_KEY && !encryption?.algorithm.startsWith('aws:kms');
 }
 
 /** Tags as the `x-amz-tagging` header takes them. */
@@ -118,7 +127,9 @@ export function objectInfo(key: string, size: number, headers: Headers, arrived:
     }
   }
   const storageClass = headers.get('x-amz-storage-class');
-  const algorithm = headers.get('x-amz-server-side-encryption');
+  const algorithm = headers.has('x-amz-server-side-encryption-customer-algorithm')
+    ? BY_CUSTOMER_KEY
+    : headers.get('x-amz-server-side-encryption');
   const kmsKeyId = headers.get('x-amz-server-side-encryption-aws-kms-key-id');
   const bucketKey = headers.get('x-amz-server-side-encryption-bucket-key-enabled');
   const versionId = headers.get('x-amz-version-id');

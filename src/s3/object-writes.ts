@@ -7,7 +7,7 @@ import { printable } from './error-kinds.ts';
 import { attributesToRestate } from './kept-attributes.ts';
 import { quotedEtag } from './listing.ts';
 import type { HeaderList } from './object-headers.ts';
-import { httpDate, taggingHeader } from './object-headers.ts';
+import { hasMd5Etag, httpDate, taggingHeader } from './object-headers.ts';
 import { RangedGet } from './ranged-get.ts';
 import type { S3Answer, S3Request } from './requests.ts';
 import { atTheDoor, sizeOf } from './requests.ts';
@@ -69,7 +69,7 @@ export class ObjectWrites {
           if (info.size !== size) return false;
           if (info.etag === etag()) return true;
           // An encrypted object's ETag is no MD5: then the bytes themselves tell.
-          const telling = MD5_ETAG.test(info.etag) && !info.description.encryption?.algorithm.startsWith('aws:kms');
+          const telling = MD5_ETAG.test(info.etag) && hasMd5Etag(info.description);
           return !telling && this.#holds(info, body);
         },
         send: async conditions => {
@@ -153,6 +153,7 @@ export class ObjectWrites {
           operation: 'CopyObject',
           method: 'PUT',
           key,
+          source: source.key,
           signed: [...headers, ...guard, ...conditionList(conditions)],
           firstByteTimeout: COPY_FIRST_BYTE_MS,
         };

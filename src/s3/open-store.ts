@@ -5,6 +5,7 @@ import { StoreError } from '../errors.ts';
 import type { Telemetry } from '../telemetry.ts';
 import { silentTelemetry } from '../telemetry.ts';
 import { CredentialCache } from './credentials.ts';
+import { type CustomerKeySettings, CustomerKeys } from './customer-keys.ts';
 import type { BucketEndpoint, EndpointVariant } from './endpoint.ts';
 import { accessPointRegion, bucketEndpoint, isGlobalAws, regionOfUrl } from './endpoint.ts';
 import type { Lookup } from './http-addresses.ts';
@@ -53,6 +54,8 @@ export interface S3StoreOptions extends WriteDefaults {
   /** `ca` is AWS_CA_BUNDLE; NODE_EXTRA_CA_CERTS needs no option. */
   readonly tls?: TlsSettings;
   readonly requesterPays?: boolean;
+  /** Keys that the customer keeps (SSE-C). */
+  readonly customerKeys?: CustomerKeySettings;
   /** Hash bodies into the signature: over plain HTTP only (default), always, or never. */
   readonly signPayload?: 'http' | 'always' | 'never';
   readonly limits?: Partial<StoreLimits>;
@@ -113,6 +116,7 @@ export async function openS3Store(options: S3StoreOptions): Promise<S3Store> {
     telemetry,
     random: options.random ?? Math.random,
     requesterPays: options.requesterPays ?? false,
+    customerKeys: options.customerKeys && new CustomerKeys(options.customerKeys),
     signPayload: options.signPayload ?? 'http',
     // An endpoint of AWS that is the wrong one is left for the right one; other providers have one endpoint.
     relocate: region => place(region, endpoint.aws ? undefined : url),

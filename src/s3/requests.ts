@@ -7,6 +7,7 @@ import type { Clock } from '../concurrency.ts';
 import type { StoreErrorKind } from '../errors.ts';
 import type { Telemetry } from '../telemetry.ts';
 import type { CredentialCache } from './credentials.ts';
+import { type CustomerKeys, mayBeTheKey } from './customer-keys.ts';
 import type { BucketEndpoint } from './endpoint.ts';
 import { pathOf } from './endpoint.ts';
 import type { Remedy, Sent } from './error-kinds.ts';
@@ -31,6 +32,7 @@ export interface RequestsOptions {
   readonly telemetry: Telemetry;
   readonly random: () => number;
   readonly requesterPays: boolean;
+  readonly customerKeys?: CustomerKeys | undefined;
   /** Hash bodies for the signature: `http` only where TLS does not protect them. */
   readonly signPayload: 'http' | 'always' | 'never';
   /** Finds the endpoint again when S3 says that the bucket is in `region`. */
@@ -43,6 +45,8 @@ export interface S3Request {
   readonly method: 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE';
   /** Relative to the store's prefix; undefined for the bucket. */
   readonly key: string | undefined;
+  /** Of a copy: the key that it reads, relative likewise. */
+  readonly source?: string;
   /** By `canonicalQuery`; empty for none. */
   readonly query?: string;
   readonly signed?: HeaderList;
@@ -133,7 +137,47 @@ export class S3Requests {
   }
 
   /** One attempt. Rejects with `Failure` or what `failureOfTransport` makes one. */
-  async once(request: S3Request, context: AttemptContext, signal?: AbortSignal): Promise<S3Answer> {
+  once(request: S3Request, context: AttemptContext, signal?: AbortSignal): Promise<S3Answer> {
+    const { customerKeys } = this.options;
+    if (!customerKeys || customerKeys.useOf(request.operation) === 'none') return this.#once(request, context, signal);
+    return this.#withCustomerKey(customerKeys, request, context, signal);
+  }
+
+  /** With the key of the object that it reads, which may have to be found out, and that of those we write. */
+  async #withCustomerKey(
+    keys: CustomerKeys,
+    request: S3Request,
+    context: AttemptContext,
+    signal: AbortSignal | undefined,
+  ): Promise<S3Answer> {
+    const use = keys.useOf(request.operation);
+    const { key = '', source = key, operation } = request;
+    const stated = (request.signed ?? NO_HEADERS).filter(
+      ([name]) => !(use !== 'read' && keys.writes && name.startsWith('x-amz-server-side-encryption')),
+    );
+    const attempt = async (more: HeaderList): Promise<S3Answer> => {
+      const answer = await this.#once({ ...request, signed: [...stated, ...more] }, context, signal);
+      if (operation === 'PutObject' || operation === 'CopyObject') keys.written(key);
+      return answer;
+    };
+    if (use === 'write') return await attempt(keys.writing);
+    let first: unknown;
+    for (const choice of keys.choices(source)) {
+      try {
+        const answer = await attempt(
+          use === 'read' ? keys.reading(choice, 'own') : [...keys.writing, ...keys.reading(choice, 'source')],
+        );
+        if (source !== key || use === 'read') keys.learned(source, choice);
+        return answer;
+      } catch (error) {
+        if (!(error instanceof Failure) || !mayBeTheKey(error.error.details.status)) throw error;
+        first ??= error;
+      }
+    }
+    throw first;
+  }
+
+  async #once(request: S3Request, context: AttemptContext, signal?: AbortSignal): Promise<S3Answer> {
     const { transport } = this.options;
     const ready = this.options.credentials.current();
     const credentials = ready instanceof Promise ? await ready : ready;

@@ -4,7 +4,7 @@ import { isStoreError, StoreError } from '../errors.ts';
 import { printable } from './error-kinds.ts';
 import { quotedEtag } from './listing.ts';
 import type { HeaderList } from './object-headers.ts';
-import { httpDate } from './object-headers.ts';
+import { hasMd5Etag, httpDate } from './object-headers.ts';
 import { COPY_FIRST_BYTE_MS } from './object-writes.ts';
 import type { S3Request } from './requests.ts';
 import { atTheDoor, isFailure, sizeOf, storeErrorOf } from './requests.ts';
@@ -63,6 +63,7 @@ export class S3Upload implements Upload {
         operation: 'UploadPartCopy',
         method: 'PUT',
         key: this.key,
+        source: source.key,
         query: this.#query(number),
         signed: [
           ['x-amz-copy-source', sourcePath(this.#with.requests, source.key)],
@@ -153,7 +154,7 @@ export class S3Upload implements Upload {
     if (expected !== undefined && info.etag === expected) return true;
     // Where parts are encrypted with KMS the ETag cannot be told beforehand. But an upload ends by completing or aborting
     // only, and we did not abort it: gone, with as many parts and bytes in the object, it was completed.
-    const telling = expected !== undefined && !info.description.encryption?.algorithm.startsWith('aws:kms');
+    const telling = expected !== undefined && hasMd5Etag(info.description);
     return !telling && info.etag.endsWith(`-${count}"`) && (await this.#gone());
   }
 

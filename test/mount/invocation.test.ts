@@ -1,6 +1,6 @@
 /** Called by other names, the program does what is expected of those: the same link that a package puts in place. */
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { aPlace, BUCKET, output, type Place, PROGRAM } from '../support/s3mount-command.ts';
@@ -69,6 +69,23 @@ t.test('s3mount NAME: all from ~/.config/s3mount/NAME.toml, mime= and all', asyn
   await writeFile(join(place.mountPoint, 'a.ours'), 'x');
   t.same(place.server.getObject(BUCKET, 'a.ours')?.headers['content-type'], 'text/x-ours');
   t.equal(await readFile(join(place.mountPoint, 'a.ours'), 'utf8'), 'x');
+});
+
+t.test('use_sse=custom: files on the mount are sealed, and open again with the same keys', async t => {
+  const place = await aPlace(t);
+  const keys = join(place.directory, 'keys');
+  writeFileSync(keys, `${Buffer.alloc(32, 'k').toString('base64')}\n`, { mode: 0o600 });
+  const run = (args: readonly string[]) => place.run(args, { cwd: place.directory });
+  const { code, stderr } = await run([BUCKET, place.mountPoint, '-o', `${place.options},use_sse=custom:keys`]);
+  t.equal(code, 0, stderr);
+  await writeFile(join(place.mountPoint, 'a'), 'sealed');
+  await rename(join(place.mountPoint, 'a'), join(place.mountPoint, 'b'));
+  t.equal((await run(['umount', place.mountPoint])).code, 0);
+  await place.mount();
+  await t.rejects(readFile(join(place.mountPoint, 'b')), 'not without');
+  t.equal((await run(['umount', place.mountPoint])).code, 0);
+  await place.mount(`load_sse_c=${keys}`);
+  t.equal(await readFile(join(place.mountPoint, 'b'), 'utf8'), 'sealed');
 });
 
 t.test('s3mount doctor, with what a mount would be given', async t => {
