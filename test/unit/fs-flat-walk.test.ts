@@ -5,7 +5,7 @@ import { directoriesOf } from '../../src/fs/flat-walk.ts';
 import { compareKeys } from '../../src/fs/keys.ts';
 import { makeFileSystem, type TestFileSystem } from '../support/filesystem.ts';
 
-t.test('a flat listing is taken apart into what a LIST of each directory would show', async t => {
+t.test('a flat listing is taken apart into what a LIST of each directory would show', async () => {
   const part = fc.constantFrom('a', 'b', 'a-', 'c.');
   const path = fc.array(part, { minLength: 1, maxLength: 4 }).map(parts => `p/${parts.join('/')}`);
   const key = fc.oneof(
