@@ -2,10 +2,12 @@
  * Buffers for blocks, used again and again.
  *
  * Fresh 128 KiB buffers at 1 GB/s outrun the garbage collector: a cache of 128 MiB peaked at 266 MiB of resident memory,
- * with reused buffers at 180 MiB. Blocks are cut from slabs, so that the allocator is asked once for 32 of them; a slab
- * whose blocks are all back is let go, but for a few. What fits in half a block gets a buffer of its own size: thousands
+ * with reused buffers at 180 MiB. Blocks are cut from slabs, so that the allocator is asked once for 32 of them; slabs
+ * whose blocks are all back are let go, but for a few, when nobody has wanted one for a while: parts of an upload come back
+ * many at once, and a write of 1 GiB that let go at once asked for 212 slabs and spent 1.4 s collecting garbage. What fits in half a block gets a buffer of its own size: thousands
  * of small files must not fill the budget with air.
  */
+import type { Clock } from '../concurrency.ts';
 import { BLOCK_SIZE } from './stored-content.ts';
 
 /** 4 MiB: large enough that the allocator maps it afresh (no heap fragmentation), small enough to become empty again. */
@@ -15,6 +17,9 @@ const SLAB_BLOCKS = 32;
 const SMALL_UNIT = 4096;
 
 const LARGEST_SMALL = BLOCK_SIZE / 2;
+
+/** Empty slabs are let go after this many ms in which no slab was asked for. */
+const LET_GO_AFTER = 2000;
 
 /** Empty slabs kept (8 MiB), so that a reader who takes and gives one block at a time does not allocate each time. */
 const EMPTY_SLABS_KEPT = 2;
@@ -28,10 +33,19 @@ export class BlockPool {
   /** Free lists that have something. */
   readonly #open: Uint8Array[][] = [];
   #emptySlabs = 0;
+  readonly #clock: Clock | undefined;
+  #waiting = false;
+  /** When a slab was wanted last. */
+  #wantedAt = 0;
   /** Free small buffers by size in units. */
   readonly #small: Uint8Array[][] = Array.from({ length: LARGEST_SMALL / SMALL_UNIT + 1 }, () => []);
   #smallKept = 0;
   #taken = 0;
+
+  /** Without a clock empty slabs are let go at once. */
+  constructor(clock?: Clock) {
+    this.#clock = clock;
+  }
 
   /** Bytes taken and not yet given back. */
   get taken(): number {
@@ -68,7 +82,10 @@ export class BlockPool {
       this.#open.push(free);
       this.#emptySlabs++;
     }
-    if (free.length === SLAB_BLOCKS) this.#emptySlabs--;
+    if (free.length === SLAB_BLOCKS) {
+      this.#emptySlabs--;
+      if (this.#clock) this.#wantedAt = this.#clock.monotonic();
+    }
     const buffer = free.pop()!;
     if (free.length === 0) this.#open.pop();
     return buffer;
@@ -81,11 +98,30 @@ export class BlockPool {
     free.push(buffer);
     if (free.length === 1) this.#open.push(free);
     if (free.length < SLAB_BLOCKS) return;
-    if (this.#emptySlabs < EMPTY_SLABS_KEPT) {
-      this.#emptySlabs++;
-    } else {
-      this.#slabs.delete(buffer.buffer);
-      this.#open.splice(this.#open.indexOf(free), 1);
+    this.#emptySlabs++;
+    if (this.#emptySlabs <= EMPTY_SLABS_KEPT) return;
+    if (this.#clock === undefined) this.#letGo();
+    else if (!this.#waiting) this.#letGoLater(this.#clock, LET_GO_AFTER);
+  }
+
+  #letGoLater(clock: Clock, ms: number): void {
+    this.#waiting = true;
+    clock.after(ms, () => {
+      this.#waiting = false;
+      const left = this.#wantedAt + LET_GO_AFTER - clock.monotonic();
+      if (left > 0) this.#letGoLater(clock, left);
+      else this.#letGo();
+    });
+  }
+
+  /** Gives up empty slabs above the few that are kept. */
+  #letGo(): void {
+    for (let i = this.#open.length - 1; i >= 0 && this.#emptySlabs > EMPTY_SLABS_KEPT; i--) {
+      const free = this.#open[i]!;
+      if (free.length < SLAB_BLOCKS) continue;
+      this.#slabs.delete(free[0]!.buffer);
+      this.#open.splice(i, 1);
+      this.#emptySlabs--;
     }
   }
 

@@ -69,7 +69,6 @@ const OBSOLETE: Readonly<Record<string, string>> = {
   listobjectsv2: 'is always on',
   list_object_max_keys: 'changes nothing: listings ask for 1,000 keys at a time',
   enable_content_md5: 'changes nothing: what is sent is verified by other checksums',
-  enable_unsigned_payload: 'changes nothing: it is chosen by the transport',
   noua: 'changes nothing',
   nodnscache: 'changes nothing',
   nosscache: 'changes nothing',

@@ -78,7 +78,7 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
   const budget = new Budget(values.memory ?? defaultMemory());
   const writeBack = await openWriteBack(config, { store: s3, budget, telemetry, note });
   const store = writeBack ?? s3;
-  const pool = new BlockPool();
+  const pool = new BlockPool(systemClock);
   const spoolDirectory = ensureStateDirectory(stateDirectoryOf(config), 'spool');
   const { endpoint, bucket, prefix } = s3.place;
   const persistentIndex = new PersistentIndex({

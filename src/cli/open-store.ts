@@ -51,6 +51,7 @@ export function storeOptions({ bucket, prefix, values }: Config): S3StoreOptions
       pathStyle: values.use_path_request_style,
       anonymous: values.public_bucket,
       requesterPays: values.requester_pays,
+      signPayload: values.enable_unsigned_payload ? ('never' as const) : undefined,
       maxConnections: values.max_thread_count,
       storageClass: values.storage_class?.toUpperCase(),
       // S3's own default; buckets with ACLs disabled refuse the header.

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { BlockPool } from '../../src/cache/block-pool.ts';
 import { BLOCK_SIZE } from '../../src/cache/stored-content.ts';
+import { ManualClock } from '../support/manual-clock.ts';
 
 t.test('buffers are as long as sizeOf says and never shorter than asked', t => {
   const pool = new BlockPool();
@@ -80,4 +81,27 @@ t.test('foreign buffers and buffers given twice are refused', t => {
   pool.give(buffer);
   t.throws(() => pool.give(buffer), /twice/);
   t.end();
+});
+
+t.test('slabs that come back many at once wait for who wants them next', async t => {
+  const clock = new ManualClock();
+  const pool = new BlockPool(clock);
+  const take = (): Uint8Array[] => Array.from({ length: 320 }, () => pool.take(BLOCK_SIZE));
+  const giveAll = (buffers: readonly Uint8Array[]): void => {
+    for (const buffer of buffers) pool.give(buffer);
+  };
+  const first = take();
+  const memory = new Set(first.map(({ buffer }) => buffer));
+  const known = (buffers: readonly Uint8Array[]): number => buffers.filter(({ buffer }) => memory.has(buffer)).length;
+  t.equal(memory.size, 10);
+  giveAll(first);
+  for (const wait of [1500, 1500, 1900]) {
+    await clock.advance(wait);
+    const again = take();
+    t.equal(known(again), 320, 'nothing was allocated');
+    giveAll(again);
+  }
+  await clock.advance(2000);
+  t.equal(clock.pending, 0);
+  t.equal(known(take()), 64, 'nobody wanted them for a while: 8 MiB were left');
 });
