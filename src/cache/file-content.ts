@@ -5,7 +5,7 @@ import type { WriteCondition } from '../s3/store.ts';
 import { commitBlocks } from './commit.ts';
 import type { ContentEnvironment, Saved } from './content-environment.ts';
 import { type Doubt, wasDone } from './doubt.ts';
-import { Overlay } from './overlay.ts';
+import { Overlay, visitSources } from './overlay.ts';
 import { readOverlay } from './overlay-read.ts';
 import { type CopySource, copyRange, expectUnchanged, takeOver } from './range-copy.ts';
 import type { ReadCursor } from './read-plan.ts';
@@ -148,6 +148,18 @@ export class FileContent implements Borrower {
       if (this.#base === base) throw error;
       return this.read(offset, length, cursor, signal);
     });
+  }
+
+  /** Ranges below the size whose bytes are at hand whatever the store says, in order: unsaved ones and zeros. */
+  ownRanges(): (readonly [start: number, end: number])[] {
+    const ranges: [number, number][] = [];
+    visitSources(this.#overlay, 0, this.#overlay.size, (source, start, end) => {
+      if (source === 'stored' || source === 'sent') return;
+      const last = ranges.at(-1);
+      if (last && last[1] === start) last[1] = end;
+      else ranges.push([start, end]);
+    });
+    return ranges;
   }
 
   /**

@@ -119,12 +119,18 @@ function asContent(body: string | ContentRange | undefined): Content {
   return body.content.slice(body.offset, body.length);
 }
 
+/** XML without its end, where that is the fault. */
+function cutBody(body: Reply['body'], fault: FaultRule | undefined): Reply['body'] {
+  return fault?.kind === 'cut' && typeof body === 'string' ? body.slice(0, strikePosition(fault, body.length)) : body;
+}
+
 /** Bytes up to which a body is handed over with its headers in one go. */
 const SMALL = 64 * 1024;
 
 /** Sends `reply`; resolves with the bytes of its body when it is written, or the connection gone. */
 export async function sendReply(response: ServerResponse, reply: Reply, options: AnswerOptions): Promise<number> {
-  const { body, headers } = reply;
+  const { headers } = reply;
+  const body = cutBody(reply.body, options.fault);
   const length = body === undefined ? 0 : typeof body === 'string' ? body.length : body.length;
   headers.push('x-amz-request-id', options.requestId, 'Server', 'AmazonS3');
   headers.push('Date', new Date(options.clock.now()).toUTCString());

@@ -2,7 +2,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { crc32 } from 'node:zlib';
-import { CRC_POLYNOMIALS, combineCrc, crc32c, crc64nvme } from './crc.ts';
+import { CRC_POLYNOMIALS, combineCrc, crc32c, crc64nvme } from '../crc.ts';
 import { S3Failure } from './s3-error.ts';
 
 export const CHECKSUM_ALGORITHMS = ['CRC32', 'CRC32C', 'CRC64NVME', 'SHA1', 'SHA256'] as const;

@@ -29,6 +29,8 @@ export interface Site {
 }
 
 const MAX_KEY_BYTES = 1024;
+/** What a proxy or a portal answers in the place of S3. */
+const PAGE = '<!DOCTYPE html>\n<html><head><title>Sign in</title></head><body>Welcome to the network</body></html>\n';
 
 /** What becomes known of a request on its way; the log tells it also where it fails. */
 interface Progress {
@@ -96,6 +98,8 @@ async function work(
   } else expectedRegion(world, address, bucket);
   const fault = site.faults.active.length === 0 ? undefined : site.faults.strike(operation, fromByteString(key));
   progress.fault = fault;
+  fault?.run?.();
+  if (fault?.kind === 'page') return { status: 200, headers: ['Content-Type', 'text/html'], body: PAGE };
   if (fault?.kind === 'status') {
     const status = fault.status ?? 500;
     throw new S3Failure((fault.code ?? codeForStatus(status)) as 'InternalError', {

@@ -12,6 +12,9 @@
  * | `stall=5s`, `corrupt` | a pause within the body, one bit flipped (of an upload: of what arrives) |
  * | `slow=3s` | the first byte of the answer comes that much later |
  * | `error200` | Copy, UploadPartCopy, Complete: status 200 with an `<Error>` body, nothing done |
+ * | `page` | status 200 with a web page, nothing done: a proxy or a portal in the place of S3 |
+ * | `cut=0.5` | XML that ends after that share, well framed; the work is done |
+ * | `event` | nothing by itself: for the `run` of a rule, which other kinds take as well |
  * | `altered` | a write succeeds, but one stored byte is another: ETag and checksum tell nothing |
  * | `missing` | a write succeeds, but the object is not there |
  * | `undone` | a copy succeeds and changes nothing, and the delete of its source likewise: a rename undone |
@@ -30,6 +33,9 @@ export const FAULT_KINDS = [
   'corrupt',
   'slow',
   'error200',
+  'page',
+  'cut',
+  'event',
   'altered',
   'missing',
   'undone',
@@ -55,6 +61,8 @@ export interface FaultRule {
   readonly code?: string;
   /** `stall`, `slow`: ms, 5,000. */
   readonly ms?: number;
+  /** Called when it strikes, before the work is done: what another client does in between, say. */
+  readonly run?: () => void;
 }
 
 export interface ActiveFault {
@@ -65,10 +73,22 @@ export interface ActiveFault {
 
 const WRITES: readonly Operation[] = ['PutObject', 'CopyObject', 'CompleteMultipartUpload'];
 const ANSWERS_LATE: readonly Operation[] = ['CopyObject', 'UploadPartCopy', 'CompleteMultipartUpload'];
+const ANSWERS_XML: readonly Operation[] = [
+  'ListObjectsV2',
+  'ListMultipartUploads',
+  'ListParts',
+  'CopyObject',
+  'UploadPartCopy',
+  'CreateMultipartUpload',
+  'CompleteMultipartUpload',
+  'DeleteObjects',
+  'GetObjectTagging',
+];
 const HAS_BODY: readonly Operation[] = ['GetObject', 'PutObject', 'UploadPart'];
 
 const MAKES_SENSE: Partial<Readonly<Record<FaultKind, readonly Operation[]>>> = {
   error200: ANSWERS_LATE,
+  cut: ANSWERS_XML,
   altered: WRITES,
   missing: WRITES,
   undone: ['CopyObject'],

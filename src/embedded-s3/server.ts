@@ -84,6 +84,8 @@ export interface EmbeddedS3 {
   /** In the order of their UTF-8 bytes. */
   listKeys(bucket: string, prefix?: string): string[];
   openUploads(bucket: string): { readonly key: string; readonly uploadId: string; readonly parts: number }[];
+  /** Ends all multipart uploads of the bucket, as another client might. */
+  abortUploads(bucket: string): void;
   /** Many objects or large ones at no cost, see `fill.ts`. Returns how many there were. */
   fill(bucket: string, fill: Fill): number;
   /** Ends all connections; rejects if what was put without a request could not be kept in the directory. */
@@ -211,6 +213,7 @@ export async function startEmbeddedS3(options: EmbeddedS3Options = {}): Promise<
         uploadId: one.id,
         parts: one.parts.size,
       })),
+    abortUploads: bucket => bucketOf(bucket).uploads.clear(),
     fill: (bucket, fill) => fillBucket(world, bucketOf(bucket), fill),
     async close() {
       server.closeAllConnections();

@@ -37,6 +37,8 @@ export class ConflictCopies {
   readonly #put: Put;
   /** Of files whose save may or may not have taken the place of theirs. */
   readonly #asides = new WeakMap<FileInode, Aside>();
+  /** Changed in part only, and the version that has the rest is gone from S3. */
+  readonly #partial = new WeakSet<FileInode>();
 
   constructor(environment: Environment, namespace: Namespace, put: Put) {
     this.#environment = environment;
@@ -55,6 +57,8 @@ export class ConflictCopies {
    */
   async resolve(file: FileInode, cause: StoreError | undefined): Promise<void> {
     const { parent, name } = file;
+    // It has its own name already; what it lacks will not come back.
+    if (this.#partial.has(file)) throw this.partial(file, cause);
     if (!parent) throw cause ?? new FsError('ENOENT', `${file.label} cannot be saved`);
     const theirs = file.key;
     if (file.content?.hasSentRanges || this.isOpen(file)) {
@@ -64,11 +68,26 @@ export class ConflictCopies {
       this.#forget(parent, name, theirs);
       this.become(file, parent, name);
       this.#environment.telemetry.count('conflict');
-      await this.#put(file);
+      try {
+        await this.#put(file);
+      } catch (error) {
+        // Under a new name it can only be about the source of a copy.
+        throw isStoreError(error, 'precondition-failed', 'not-found') ? this.partial(file, error) : error;
+      }
     }
     const message = `${theirs} was changed by another client; what was written here is saved as ${file.key}`;
     this.#environment.telemetry.log.warn({ key: theirs, conflictCopy: file.key }, message);
     throw new FsError('ESTALE', message, { cause });
+  }
+
+  /**
+   * The error for a file that was changed in part and whose other bytes no longer exist: no object can be made of it that is not
+   * a mix. What was written stays readable here, and is kept on the local disk in the end.
+   */
+  partial(file: FileInode, cause: unknown): FsError {
+    this.#partial.add(file);
+    const message = `${file.key} cannot be saved: another client replaced or deleted the version that was changed here in part; what was written here stays readable and is kept on the local disk when the mount ends`;
+    return new FsError('ESTALE', message, { cause });
   }
 
   /** Gives a file, of which all is at hand or stored, a name beside `name`; it is saved as a new object. */

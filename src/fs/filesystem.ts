@@ -528,6 +528,7 @@ export class S3FileSystem implements FileSystemOps {
     await this.#saver.drain();
     await this.#queued.drain();
     await this.#environment.persistentIndex?.flush();
+    await this.#orphans.deleteLeftovers();
   }
 
   /**

@@ -15,7 +15,7 @@ import { describedPosix, listedPosix, rootPosix } from './attributes.ts';
 import { DirectoryListings } from './directory-listings.ts';
 import { DirectoryMarkers } from './directory-markers.ts';
 import type { Environment } from './environment.ts';
-import { DirectoryInode, FileInode, type Inode, isAttached, SpecialInode } from './inode.ts';
+import { DirectoryInode, FileInode, type Inode, SpecialInode } from './inode.ts';
 import { InodeTree } from './inode-tree.ts';
 import type { RangeAnswer } from './listed-ranges.ts';
 import type { ListedName, Listing } from './listing.ts';
@@ -47,16 +47,10 @@ export class Namespace extends InodeTree {
     this.#environment = environment;
     this.requests = new MetadataRequests(environment);
     this.markers = new DirectoryMarkers(environment, this.requests, this.root);
-    this.listings = new DirectoryListings(
-      environment,
-      this.requests,
-      this.markers,
-      directory => this.release(directory),
-      key => this.ahead.coming(key),
+    this.listings = new DirectoryListings(environment, this.requests, this.markers, directory =>
+      this.release(directory),
     );
-    this.ahead = new AskedAhead(environment, this.requests, this.markers, this.listings.unshowable, key =>
-      this.directoryAt(key),
-    );
+    this.ahead = new AskedAhead(environment, this.requests, this.markers, this.listings.unshowable);
   }
 
   get index(): MetadataIndex {
@@ -65,7 +59,7 @@ export class Namespace extends InodeTree {
 
   /** A listing under way ahead of somebody may not show what was changed in a directory that is forgotten now. */
   protected override directoryForgotten(directory: DirectoryInode): void {
-    if (directory.changes.any && isAttached(directory)) this.ahead.distrust(directory.key);
+    if (directory.changes.any) this.ahead.drop();
   }
 
   /** Notes that this mount gave `name` to an object of its own, or took it away (`listed` undefined). */
@@ -73,7 +67,6 @@ export class Namespace extends InodeTree {
     parent.changes.record(name);
     parent.listing?.change(name, listed);
     parent.ranges?.change(name, listed);
-    if (!listed && isAttached(parent)) this.ahead.distrust(`${parent.key}${name}/`);
   }
 
   /** A file or link of ours was saved under its name. */
@@ -429,17 +422,6 @@ export class Namespace extends InodeTree {
     return this.requests.isPending(listed.object!.key) || this.requests.known(listed.object!, 0) !== undefined;
   }
 
-  /** Whether the directory of this name needs no listing: it has one, or was changed here and asks for itself. */
-  isListed(parent: DirectoryInode, name: string): boolean {
-    if (this.ahead.has(`${parent.key}${name}/`)) return true;
-    const child = parent.children.get(name);
-    if (!child) return false;
-    if (!(child instanceof DirectoryInode)) return true;
-    return (
-      child.loading !== undefined || this.listings.fresh(child) !== undefined || child.changes.any || child.localOnly
-    );
-  }
-
   /** Lists a directory that will probably be opened next. Undefined where that is known or under way. */
   listAhead(parent: DirectoryInode, name: string): Promise<Listing | undefined> | undefined {
     const key = `${parent.key}${name}/`;
@@ -450,7 +432,7 @@ export class Namespace extends InodeTree {
       return this.listings.list(child).then(listing => (listing.complete ? listing : undefined));
     }
     if (child) return undefined;
-    return this.ahead.coming(key) ? undefined : this.ahead.list(key);
+    return this.ahead.list(key, () => !parent.children.has(name));
   }
 
   /**

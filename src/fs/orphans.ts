@@ -30,6 +30,9 @@ export class Orphans {
   /** Keys of hidden copies, and what was copied. */
   readonly #hidden = new Map<FileInode, { readonly key: string; readonly before: ObjectVersion }>();
 
+  /** Keys of hidden copies whose delete failed. */
+  readonly #leftovers = new Set<string>();
+
   constructor(environment: Environment, saver: Saver) {
     this.#environment = environment;
     this.#saver = saver;
@@ -54,7 +57,11 @@ export class Orphans {
     if (needsDescription(stored.size, store.limits)) await this.#saver.descriptions.learn(file);
     const key = this.prefix + randomUUID();
     const before = stored.version;
-    const written = await copyObject(store, before, key, file.description, { ifAbsent: true });
+    const written = await copyObject(store, before, key, file.description, { ifAbsent: true }).catch(error => {
+      // It may be there all the same, if only the answers were lost.
+      this.#deleteLater(key);
+      throw error;
+    });
     blocks.moved(stored, { key, etag: written.etag, size: stored.size });
     this.#hidden.set(file, { key, before });
   }
@@ -96,7 +103,26 @@ export class Orphans {
     if (!hidden) return;
     this.#hidden.delete(file);
     const { key } = hidden;
-    await store.delete(key).catch(error => telemetry.log.warn({ key, error }, 'a hidden copy was not deleted'));
+    await store.delete(key).catch(error => {
+      telemetry.log.warn({ key, error }, 'a hidden copy was not deleted');
+      this.#leftovers.add(key);
+    });
+  }
+
+  #deleteLater(key: string): void {
+    this.#leftovers.add(key);
+    void this.deleteLeftovers();
+  }
+
+  /** Hidden copies that are of no use and could not be deleted yet. Best effort: the next mounts sweep what stays. */
+  async deleteLeftovers(): Promise<void> {
+    const { store } = this.#environment;
+    await forEachLimit([...this.#leftovers], SWEEP_PARALLEL, async key => {
+      await store.delete(key).then(
+        () => this.#leftovers.delete(key),
+        () => {},
+      );
+    });
   }
 
   /** Deletes what earlier mounts of this host left behind. Best effort, in the background. */

@@ -10,7 +10,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Saved, SaveTarget } from '../cache/file-content.ts';
 import { forEachLimit } from '../concurrency.ts';
-import { FsError, isStoreError, storeErrorFields } from '../errors.ts';
+import { FsError, isStoreError, type StoreError, storeErrorFields } from '../errors.ts';
 import type { Timestamp } from '../fuse/ops.ts';
 import type { ObjectDescription, WriteCondition } from '../s3/store.ts';
 import { ConflictCopies } from './conflict-copies.ts';
@@ -154,9 +154,15 @@ export class Saver {
           'deleted by another client while changed here; saved again',
         );
         file.baseGone = true;
-        await this.#put(file);
+        try {
+          await this.#put(file);
+        } catch (again) {
+          // The name is free: it is about the rest of a file that was changed in part.
+          throw isStoreError(again, 'not-found') ? this.#conflicts.partial(file, again) : again;
+        }
         return;
       }
+      if (isStoreError(error, 'not-found') && file.baseGone) throw this.#conflicts.partial(file, error);
       if (!isStoreError(error, 'precondition-failed')) throw error;
       await this.#conflicts.resolve(file, error);
     }
@@ -233,7 +239,8 @@ export class Saver {
     file.saveError = error instanceof Error ? error : new Error(String(error));
     file.failedSaves++;
     const permanent =
-      isStoreError(error, 'forbidden', 'too-large', 'invalid', 'archived', 'not-implemented') ||
+      isStoreError(error, 'too-large', 'invalid', 'archived', 'not-implemented') ||
+      (isStoreError(error, 'forbidden') && !waitsForCredentials(error)) ||
       // Somebody has aborted the upload that held the bytes.
       (isStoreError(error, 'no-such-upload') && file.content?.hasSentRanges === true);
     const { telemetry } = this.#environment;
@@ -289,4 +296,9 @@ export class Saver {
 
 function changedNow(posix: FullPosix, now: Timestamp): FullPosix {
   return { ...posix, mtime: now, ctime: now };
+}
+
+/** Whoever signs in again, or sets the clock, wants what waits to be saved then. Without an operation S3 was not even asked. */
+function waitsForCredentials({ details: { operation, s3Code = '' } }: StoreError): boolean {
+  return operation === undefined || /^(Expired|TokenRefreshRequired|InvalidToken|RequestTimeTooSkewed)/.test(s3Code);
 }

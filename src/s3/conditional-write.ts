@@ -49,6 +49,11 @@ const MAX_DOUBTFUL = 10_000;
 /** Where ETags in conditions differ in spelling: RGW 16 reads the quotes away from one header and not from the other. */
 export type EtagUse = 'read' | 'copy-source' | ConditionalOperation;
 
+/** Over all sendings of one write: an attempt may have been carried out. */
+interface History {
+  unknown: boolean;
+}
+
 export interface ConditionalWriterOptions {
   readonly telemetry: Telemetry;
   /** The store is known to keep all conditions, with quoted ETags. */
@@ -114,9 +119,10 @@ export class ConditionalWriter {
         if (written) return written;
       }
     }
+    const history: History = { unknown: false };
     for (let attempt = 1; ; attempt++) {
       try {
-        const written = await this.#settled(write, this.#headers(operation, condition), condition);
+        const written = await this.#settled(write, this.#headers(operation, condition), condition, history);
         if (condition && 'ifMatch' in condition && this.kept(operation)) this.worked(operation);
         return written;
       } catch (error) {
@@ -151,6 +157,7 @@ export class ConditionalWriter {
     write: ConditionalWrite,
     headers: ConditionHeaders,
     condition: WriteCondition | undefined,
+    history: History = { unknown: false },
   ): Promise<Written> {
     const { key } = write;
     try {
@@ -159,13 +166,14 @@ export class ConditionalWriter {
       return written;
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
+      history.unknown ||= error.unknownBefore;
       const refused = isFailure(error, 'precondition-failed', 'conflict', 'not-found', 'no-such-upload');
       if (!refused) {
-        if (error.unknownBefore) this.#remember(write);
+        if (history.unknown) this.#remember(write);
         throw error;
       }
       const earlier = this.#doubtful.get(key);
-      if (!error.unknownBefore && earlier === undefined) throw error;
+      if (!history.unknown && earlier === undefined) throw error;
       const info = await this.#options.head(key);
       if (info && (await write.made(info))) {
         this.#options.telemetry.count('s3.settled');
@@ -180,7 +188,8 @@ export class ConditionalWriter {
       if (info && condition && earlier !== undefined && info.etag === earlier) {
         // Not this write, but the one before it, which we had to report as failed: ours all the same.
         this.#doubtful.delete(key);
-        return this.#settled(write, { ifMatch: this.spelled(write.operation, earlier) }, { ifMatch: earlier });
+        const headers = { ifMatch: this.spelled(write.operation, earlier) };
+        return this.#settled(write, headers, { ifMatch: earlier }, history);
       }
       throw error;
     }

@@ -73,6 +73,8 @@ export class CopySources {
         return done;
       } catch (error) {
         if (copy.trial || !isFailure(error, 'precondition-failed')) throw error;
+        // It may be our own earlier attempt that stands in the way: that is for whoever settles it, not for the spelling.
+        if (error instanceof Failure && error.unknownBefore) throw error;
         if ((await writer.afterRefusal('copy-source', source.key, source.etag)) !== 'again') throw error;
       }
     }

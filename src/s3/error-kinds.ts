@@ -273,6 +273,8 @@ export function failureOfAnswer(subject: Subject, answer: Answer, sent: Sent): F
   const throttled = status === 429 || status === 503 || THROTTLE_CODES.test(code ?? '');
   let kind = knownKind ?? (throttled || status < 300 ? 'unavailable' : kindOfStatus(status));
   if (code?.startsWith('KMS.') && !throttled) kind = 'forbidden';
+  // Answers to HEAD have no code; a session that has ended is a 400 there.
+  if (status === 400 && code === undefined && sent.credentials?.sessionToken !== undefined) kind = 'forbidden';
   if (kind === 'not-found' && subject.key === undefined) kind = 'no-such-bucket';
   const damaged = code !== undefined && DAMAGE_CODES.has(code);
   const retry = throttled || damaged || kind === 'timeout' || (kind === 'unavailable' && status !== 505);

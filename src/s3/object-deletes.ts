@@ -5,6 +5,7 @@ import { Failure, printable } from './error-kinds.ts';
 import { conditionList } from './object-writes.ts';
 import type { S3Request } from './requests.ts';
 import { isFailure, storeErrorOf } from './requests.ts';
+import { refuseErrorIn200 } from './result-document.ts';
 import type { RequestOptions } from './store.ts';
 import type { StoreContext } from './store-context.ts';
 import { requestPayer, wholeKey } from './store-context.ts';
@@ -29,7 +30,7 @@ export class ObjectDeletes {
     const request: S3Request = { operation: 'DeleteObject', method: 'DELETE', key };
     try {
       if (ifMatch === undefined) {
-        await this.#with.requests.send(request, signal);
+        await this.#sent(request, signal);
         return;
       }
       if (!this.#with.writer.kept('DeleteObject')) {
@@ -94,12 +95,12 @@ export class ObjectDeletes {
     for (;;) {
       try {
         const condition = conditionList({ ifMatch: this.#with.writer.spelled('DeleteObject', ifMatch) });
-        await this.#with.requests.send({ ...request, signed: condition }, signal);
+        await this.#sent({ ...request, signed: condition }, signal);
         return;
       } catch (error) {
         if (isFailure(error, 'not-implemented')) {
           // The version was looked at a moment ago: that is all such a store allows.
-          await this.#with.requests.send(request, signal);
+          await this.#sent(request, signal);
           return;
         }
         const refused = isFailure(error, 'precondition-failed');
@@ -109,6 +110,15 @@ export class ObjectDeletes {
         throw error;
       }
     }
+  }
+
+  /** A portal's page with status 200 deletes nothing. Rejects with `Failure`. */
+  async #sent(request: S3Request, signal: AbortSignal | undefined): Promise<void> {
+    const { requests } = this.#with;
+    const subject = { operation: request.operation, key: request.key, bucket: requests.options.bucket };
+    await requests.run(request, signal, async context => {
+      refuseErrorIn200(subject, await requests.once(request, context, signal));
+    });
   }
 
   /** Returns the keys that were not deleted. Rejects with `Failure`. */

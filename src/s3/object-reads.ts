@@ -13,12 +13,14 @@ import type { AttemptContext, RetryPolicy } from './retry.ts';
 import { canonicalQuery } from './sigv4.ts';
 import type { GetRequest, GetResult, GetSink, ListPage, ListRequest, ObjectInfo, RequestOptions } from './store.ts';
 import { wholeKey } from './store-context.ts';
+import type { Verification } from './verification.ts';
 import { XmlError } from './xml.ts';
 
 export interface ObjectReadsParts {
   readonly requests: S3Requests;
   readonly writer: ConditionalWriter;
   readonly attributes: KeptAttributes;
+  readonly verification: Verification;
 }
 
 export class ObjectReads {
@@ -33,11 +35,7 @@ export class ObjectReads {
     for (;;) {
       try {
         const unsigned = ifMatch === undefined ? '' : `if-match: ${this.#with.writer.spelled('read', ifMatch)}\r\n`;
-        const answer = await this.#with.requests.send(
-          { operation: 'HeadObject', method: 'HEAD', key, unsigned },
-          signal,
-        );
-        const info = this.#infoOf(key, answer);
+        const info = await this.#headSent({ operation: 'HeadObject', method: 'HEAD', key, unsigned }, key, signal);
         if (ifMatch === undefined || info.etag === ifMatch) return this.#noted(info);
         throw new StoreError(
           'precondition-failed',
@@ -58,9 +56,8 @@ export class ObjectReads {
     const { signal } = options;
     const { ifMatch } = request;
     for (;;) {
-      const get = new RangedGet(this.#with.requests, key, request, sink, etag =>
-        this.#with.writer.spelled('read', etag),
-      );
+      const { requests, writer, verification } = this.#with;
+      const get = new RangedGet(requests, key, request, sink, etag => writer.spelled('read', etag), verification);
       try {
         const result = await get.run(signal);
         if (ifMatch !== undefined) this.#with.writer.worked('read');
@@ -88,11 +85,19 @@ export class ObjectReads {
   /** The object as it is; undefined if there is none. Rejects with `Failure`. */
   async look(key: string): Promise<ObjectInfo | undefined> {
     try {
-      return this.#infoOf(key, await this.#with.requests.send({ operation: 'HeadObject', method: 'HEAD', key }));
+      return await this.#headSent({ operation: 'HeadObject', method: 'HEAD', key }, key, undefined);
     } catch (error) {
       if (isFailure(error, 'not-found')) return undefined;
       throw error;
     }
+  }
+
+  /** An answer that tells nothing of an object is a failed attempt. Rejects with `Failure`. */
+  #headSent(request: S3Request, key: string, signal: AbortSignal | undefined): Promise<ObjectInfo> {
+    const { requests } = this.#with;
+    return requests.run(request, signal, async context =>
+      this.#infoOf(key, await requests.once(request, context, signal)),
+    );
   }
 
   #infoOf(key: string, answer: S3Answer): ObjectInfo {

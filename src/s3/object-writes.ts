@@ -16,8 +16,6 @@ import type { ObjectDescription, ObjectInfo, ObjectVersion, RequestOptions, Writ
 import type { StoreContext } from './store-context.ts';
 import { describing, sourcePath } from './store-context.ts';
 
-/** Server-side copies of some GiB take minutes before a store that sends no signs of life answers. */
-export const COPY_FIRST_BYTE_MS = 300_000;
 /** A body up to this size may be sent twice, once in a store's life, to find out whether it keeps conditions. */
 const PROBE_BODY_BYTES = 8 * 1024 * 1024;
 /** Bytes compared at a time, where only the content tells whether an object is ours. */
@@ -73,11 +71,12 @@ export class ObjectWrites {
           return !telling && this.#holds(info, body);
         },
         send: async conditions => {
-          const answer = await this.#with.requests.send(
-            { operation: 'PutObject', method: 'PUT', key, body, signed: [...headers, ...conditionList(conditions)] },
-            options.signal,
+          const signed = [...headers, ...conditionList(conditions)];
+          const request: S3Request = { operation: 'PutObject', method: 'PUT', key, body, signed };
+          const written = await sentWithResult(this.#with.requests, request, options.signal, answer =>
+            writtenOf(answer.head.headers.get('etag'), answer, key, 'PutObject'),
           );
-          const written = writtenOf(answer.head.headers.get('etag'), answer, key, 'PutObject');
+          this.#with.verification.stored(body, written.etag);
           this.#with.attributes.remember(key, written.etag, { ...this.#with.writeDefaults, ...description });
           return written;
         },
@@ -155,10 +154,11 @@ export class ObjectWrites {
           key,
           source: source.key,
           signed: [...headers, ...guard, ...conditionList(conditions)],
-          firstByteTimeout: COPY_FIRST_BYTE_MS,
+          firstByteTimeout: this.#with.requests.options.workTimeout,
         };
-        const answer = await sentWithResult(this.#with.requests, request, signal);
-        return writtenOf(textIn(answer, request, 'CopyObjectResult', 'ETag'), answer, key, 'CopyObject');
+        return sentWithResult(this.#with.requests, request, signal, answer =>
+          writtenOf(textIn(answer, request, 'CopyObjectResult', 'ETag'), answer, key, 'CopyObject'),
+        );
       },
     });
   }
@@ -178,16 +178,15 @@ export class ObjectWrites {
   /** Are the object's bytes these? Read and compared a piece at a time. */
   async #holds(info: ObjectInfo, body: readonly Uint8Array[]): Promise<boolean> {
     const buffer = new Uint8Array(COMPARE_BYTES);
-    const { requests, writer } = this.#with;
+    const { requests, writer, verification } = this.#with;
     let offset = 0;
     for (const slice of body) {
       for (let at = 0; at < slice.length; at += COMPARE_BYTES) {
         const piece = slice.subarray(at, at + COMPARE_BYTES);
         const target = buffer.subarray(0, piece.length);
         const range = { offset, length: piece.length, ifMatch: info.etag };
-        const get = new RangedGet(requests, info.key, range, { buffers: [target] }, etag =>
-          writer.spelled('read', etag),
-        );
+        const spelled = (etag: string): string => writer.spelled('read', etag);
+        const get = new RangedGet(requests, info.key, range, { buffers: [target] }, spelled, verification);
         const { bytes } = await get.run(undefined);
         if (bytes !== piece.length || Buffer.compare(piece, target) !== 0) return false;
         offset += piece.length;

@@ -45,8 +45,11 @@ export interface S3StoreOptions extends WriteDefaults {
   readonly anonymous?: boolean;
   /** Instead of the SDK's whole chain; it may ask `sdk`, which sends through the store's transport. */
   readonly credentials?: (sdk: SdkCredentials) => Promise<Credentials>;
-  /** ms; those not given have `DEFAULT_TIMEOUTS`. */
-  readonly timeouts?: Partial<ConnectionTimeouts>;
+  /**
+   * ms; those not given have `DEFAULT_TIMEOUTS`. `work`: to the first byte of what the server takes long to do (copies,
+   * completing an upload); default 5 minutes.
+   */
+  readonly timeouts?: Partial<ConnectionTimeouts & { readonly work: number }>;
   /** Those not given have `DEFAULT_RETRY`. */
   readonly retry?: Partial<RetryPolicy>;
   /** Default 256. */
@@ -71,6 +74,9 @@ export interface S3StoreOptions extends WriteDefaults {
   readonly tunnel?: Tunnel;
 }
 
+/** S3 sends signs of life while it copies some GiB or joins 10,000 parts; stores that do not take minutes: ms. */
+const WORK_MS = 300_000;
+
 /** Makes the store. Looks for the region if it must; `probe()` then tells whether all is right. Throws `StoreError`. */
 export async function openS3Store(options: S3StoreOptions): Promise<S3Store> {
   const { bucket, profile, url, pathStyle, prefix = '' } = options;
@@ -87,7 +93,8 @@ export async function openS3Store(options: S3StoreOptions): Promise<S3Store> {
     bucketEndpoint({ bucket, region, url: at, pathStyle, variant: options.variant });
   // Said before any request: a name or URL that cannot be.
   place(FALLBACK_REGION);
-  const timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
+  const { work: workTimeout = WORK_MS, ...given } = options.timeouts ?? {};
+  const timeouts = { ...DEFAULT_TIMEOUTS, ...given };
   const route = options.proxy && proxyRoute(options.proxy, timeouts, options.tls?.ca);
   const transport = new HttpTransport({
     timeouts,
@@ -115,6 +122,7 @@ export async function openS3Store(options: S3StoreOptions): Promise<S3Store> {
     clock,
     telemetry,
     random: options.random ?? Math.random,
+    workTimeout,
     requesterPays: options.requesterPays ?? false,
     customerKeys: options.customerKeys && new CustomerKeys(options.customerKeys),
     signPayload: options.signPayload ?? 'http',

@@ -2,14 +2,21 @@
  * One ranged GET whose body goes straight into the caller's buffers, and goes on where it broke.
  *
  * Whatever the network does, the buffers hold bytes of one version: an attempt after the first asks for the ETag that the
- * first was answered with. Length, range and ETag of each answer are checked before a byte is taken.
+ * first was answered with. Length, range and ETag of each answer are checked before a byte is taken; a small object that
+ * comes whole is handed on when its bytes have been verified (`verification.ts`).
  */
 import { StoreError } from '../errors.ts';
+import { isWebPage } from './error-kinds.ts';
 import type { ResponseHead } from './http-message.ts';
 import { quotedEtag } from './listing.ts';
 import { objectInfo } from './object-headers.ts';
 import type { S3Requests } from './requests.ts';
+import type { AttemptContext } from './retry.ts';
 import type { GetRequest, GetResult, GetSink, ObjectInfo } from './store.ts';
+import type { Expected, Verification } from './verification.ts';
+import { VERIFIED_BYTES } from './verification.ts';
+
+const NOTHING = new Uint8Array(0);
 
 interface Range {
   readonly first: number;
@@ -32,6 +39,11 @@ export class RangedGet {
   readonly #sink: GetSink;
   /** The ETag that an answer must have. */
   readonly #spelled: (etag: string) => string;
+  readonly #verification: Verification;
+  /** Set where all the bytes of an object are to come, which are held back until they fit this. */
+  #wanted: Expected | undefined;
+  /** What bytes that did not fit came to, last time. */
+  #misfit: Uint8Array | undefined;
   #info: ObjectInfo | undefined;
   #received = 0;
   /** Bytes that there are of what was asked for, once that is known. */
@@ -43,12 +55,14 @@ export class RangedGet {
     request: GetRequest,
     sink: GetSink,
     spelled: (etag: string) => string,
+    verification: Verification,
   ) {
     this.#requests = requests;
     this.#key = key;
     this.#request = request;
     this.#sink = sink;
     this.#spelled = spelled;
+    this.#verification = verification;
   }
 
   /** The answer to the first attempt that got one. */
@@ -77,7 +91,7 @@ export class RangedGet {
               },
               progress: bytes => {
                 this.#received = before + bytes;
-                this.#sink.filled?.(this.#received);
+                if (!this.#wanted) this.#sink.filled?.(this.#received);
               },
             },
             context,
@@ -89,6 +103,7 @@ export class RangedGet {
       if (this.#received < this.#expected) {
         throw this.#corrupt(`${this.#received} of ${this.#expected} bytes came`);
       }
+      if (this.#wanted) this.#verify(this.#wanted, context);
     });
     return { info: this.#info!, bytes: this.#received };
   }
@@ -96,6 +111,9 @@ export class RangedGet {
   /** Checks the head, and says where the body goes. */
   #begin(head: ResponseHead, before: number, must: string | undefined): readonly Uint8Array[] {
     const { offset, length } = this.#request;
+    if (isWebPage(head.headers, NOTHING) && !head.headers.has('etag')) {
+      throw this.#corrupt('a web page came instead of an answer of S3; check url= and the proxy');
+    }
     const range = this.#rangeOf(head);
     if (range.first !== offset + before || range.bytes !== Math.min(length - before, range.size - range.first)) {
       throw this.#corrupt(`bytes ${range.first} to ${range.first + range.bytes - 1} came, which were not asked for`);
@@ -114,9 +132,28 @@ export class RangedGet {
     if (!this.#info) {
       this.#info = objectInfo(this.#key, range.size, head.headers, this.#requests.options.clock.now());
       this.#expected = range.bytes;
+      if (range.first === 0 && range.bytes === range.size && range.size <= VERIFIED_BYTES) {
+        this.#wanted = this.#verification.expected(head.headers, etag);
+      }
       this.#sink.started?.(this.#info);
     }
     return before === 0 ? this.#sink.buffers : after(this.#sink.buffers, before);
+  }
+
+  /** All bytes are in: hands them on if they are right; else they are fetched anew. Throws `StoreError` ('corrupt'). */
+  #verify(wanted: Expected, context: AttemptContext): void {
+    const digest = wanted.digest(upTo(this.#sink.buffers, this.#received));
+    if (!Buffer.from(digest).equals(wanted.value)) {
+      const again = this.#misfit !== undefined && Buffer.from(digest).equals(this.#misfit);
+      if (!again || !this.#verification.isNoDigest(wanted)) {
+        this.#misfit = digest;
+        this.#received = 0;
+        context.wasted();
+        throw this.#corrupt(`the bytes that came do not fit its ${wanted.name}`);
+      }
+    } else this.#verification.fitted(wanted);
+    this.#wanted = undefined;
+    this.#sink.filled?.(this.#received);
   }
 
   #rangeOf(head: ResponseHead): Range {
@@ -138,6 +175,17 @@ export class RangedGet {
       key: this.#key,
     });
   }
+}
+
+/** The first `bytes` of `buffers`. */
+function upTo(buffers: readonly Uint8Array[], bytes: number): readonly Uint8Array[] {
+  const slices: Uint8Array[] = [];
+  for (let left = bytes, i = 0; left > 0; i++) {
+    const buffer = buffers[i]!;
+    slices.push(buffer.length <= left ? buffer : buffer.subarray(0, left));
+    left -= buffer.length;
+  }
+  return slices;
 }
 
 /** `buffers` without their first `bytes`. */

@@ -31,6 +31,8 @@ export interface RequestsOptions {
   readonly clock: Clock;
   readonly telemetry: Telemetry;
   readonly random: () => number;
+  /** ms to the first byte of an answer that the server works for, such as a copy's. */
+  readonly workTimeout: number;
   readonly requesterPays: boolean;
   readonly customerKeys?: CustomerKeys | undefined;
   /** Hash bodies for the signature: `http` only where TLS does not protect them. */
@@ -81,6 +83,8 @@ interface Signing {
 }
 
 const NO_HEADERS: HeaderList = [];
+/** Where a checksum is kept with an object, its GET shall tell it. */
+const TELL_CHECKSUM: HeaderList = [['x-amz-checksum-mode', 'ENABLED']];
 
 export class S3Requests {
   readonly options: RequestsOptions;
@@ -204,7 +208,7 @@ export class S3Requests {
         ? {
             progress: bytes => {
               if (!welcome) return;
-              context.progress();
+              context.progress(bytes);
               request.progress!(bytes);
             },
           }
@@ -255,15 +259,16 @@ export class S3Requests {
     const start = `${method} ${path}${query === '' ? '' : `?${query}`} HTTP/1.1\r\nhost: ${endpoint.host}\r\n`;
     const rest = `${length}${request.unsigned ?? ''}\r\n`;
     const payer: HeaderList = requesterPays ? [['x-amz-request-payer', 'requester']] : NO_HEADERS;
+    const isPlainGet = method === 'GET' && query === '' && !request.signed;
     if (!credentials) {
       let plain = '';
+      if (isPlainGet) for (const [name, value] of TELL_CHECKSUM) plain += `${name}: ${value}\r\n`;
       for (const [name, value] of payer) plain += `${name}: ${value}\r\n`;
       for (const [name, value] of request.signed ?? NO_HEADERS) plain += `${name}: ${value}\r\n`;
       return start + plain + rest;
     }
     const signing = this.#signingFor(credentials, endpoint, payer);
-    if (method === 'GET' && query === '' && !request.signed)
-      return start + signing.blocks.get(endpoint.host, path, now) + rest;
+    if (isPlainGet) return start + signing.blocks.get(endpoint.host, path, now) + rest;
     const lines = signing.signer.sign(
       {
         method,
@@ -289,7 +294,7 @@ export class S3Requests {
     const known = this.#signing;
     if (known && known.credentials === credentials && known.endpoint === endpoint) return known;
     const signer = new Signer(credentials, endpoint.scope);
-    const blocks = new SignedBlocks(signer, this.#payloadHash(endpoint, undefined), payer);
+    const blocks = new SignedBlocks(signer, this.#payloadHash(endpoint, undefined), [...TELL_CHECKSUM, ...payer]);
     this.#signing = { credentials, endpoint, signer, blocks };
     return this.#signing;
   }

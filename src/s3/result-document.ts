@@ -21,17 +21,21 @@ export function refuseErrorIn200(subject: Subject, answer: S3Answer): void {
   }
 }
 
-/** Sends a request that may turn into an `<Error>` after its 200. Rejects with `Failure`. */
-export function sentWithResult(
+/**
+ * Sends a request that may turn into an `<Error>` after its 200, and reads its result, which is part of an attempt: one that
+ * cannot be read leaves open what was done. Rejects with `Failure`.
+ */
+export function sentWithResult<T>(
   requests: S3Requests,
   request: S3Request,
   signal: AbortSignal | undefined,
-): Promise<S3Answer> {
+  read: (answer: S3Answer) => T,
+): Promise<T> {
   const subject = { operation: request.operation, key: request.key, bucket: requests.options.bucket };
   return requests.run(request, signal, async context => {
     const answer = await requests.once(request, context, signal);
     refuseErrorIn200(subject, answer);
-    return answer;
+    return read(answer);
   });
 }
 

@@ -6,7 +6,7 @@ import type { Remedy } from './error-kinds.ts';
 import { Failure } from './error-kinds.ts';
 
 export interface RetryPolicy {
-  /** Attempts in a row that brought nothing; an attempt that moved bytes of a body starts the count anew. Default 8. */
+  /** Attempts in a row that brought nothing; one that moved `WORTHWHILE` bytes of a body starts the count anew. Default 8. */
   readonly attempts: number;
   /** No attempt begins later than this many ms after the first (or after the last that moved bytes). Default 60 s. */
   readonly deadline: number;
@@ -17,6 +17,12 @@ export interface RetryPolicy {
 }
 
 export const DEFAULT_RETRY: RetryPolicy = { attempts: 8, deadline: 60_000, base: 100, longest: 8_000 };
+
+/**
+ * Bytes of a body that show that the next attempt will get further. With fewer, a body that stalls each time half-way would be
+ * tried as often as it can be halved.
+ */
+const WORTHWHILE = 64 * 1024;
 
 /** A store that asks for fewer requests is left alone for longer: S3's partitions take seconds to split. */
 const THROTTLED_BASE_MS = 500;
@@ -35,8 +41,10 @@ export interface AttemptContext {
   readonly number: number;
   /** An attempt before this one may have been carried out. */
   readonly unknown: boolean;
-  /** Bytes moved: the store lives. */
-  progress(): void;
+  /** `bytes` of this attempt's body have moved. */
+  progress(bytes: number): void;
+  /** They were of no use: the next attempt begins anew. */
+  wasted(): void;
   /** The transport repeated the request by itself: its first sending may have been carried out. */
   repeated(): void;
 }
@@ -58,8 +66,11 @@ class Context implements AttemptContext {
   number = 0;
   unknown = false;
   moved = false;
-  progress(): void {
-    this.moved = true;
+  progress(bytes: number): void {
+    if (bytes >= WORTHWHILE) this.moved = true;
+  }
+  wasted(): void {
+    this.moved = false;
   }
   repeated(): void {
     this.unknown = true;

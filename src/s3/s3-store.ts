@@ -15,7 +15,7 @@ import { ObjectReads } from './object-reads.ts';
 import { ObjectWrites } from './object-writes.ts';
 import type { S3Request, S3Requests } from './requests.ts';
 import { atTheDoor, isFailure, storeErrorOf } from './requests.ts';
-import { textIn } from './result-document.ts';
+import { sentWithResult, textIn } from './result-document.ts';
 import type { RetryPolicy } from './retry.ts';
 import { backoff } from './retry.ts';
 import { S3Upload } from './s3-upload.ts';
@@ -40,6 +40,7 @@ import type {
 } from './store.ts';
 import type { StoreContext } from './store-context.ts';
 import { describing, requestPayer, wholeKey } from './store-context.ts';
+import { Verification } from './verification.ts';
 
 export interface S3StoreParts {
   readonly requests: S3Requests;
@@ -80,6 +81,7 @@ export class S3Store implements ObjectStore {
       writer,
       sources: new CopySources({ writer, telemetry, known, head: look }),
       attributes,
+      verification: new Verification(telemetry, known),
       writeDefaults,
       limits,
       look,
@@ -229,9 +231,9 @@ export class S3Store implements ObjectStore {
       signed: describing(this.#context, description),
     };
     const uploadId = await atTheDoor(
-      requests
-        .send(request, options.signal)
-        .then(answer => textIn(answer, request, 'InitiateMultipartUploadResult', 'UploadId')),
+      sentWithResult(requests, request, options.signal, answer =>
+        textIn(answer, request, 'InitiateMultipartUploadResult', 'UploadId'),
+      ),
     );
     return new S3Upload(key, uploadId, this.#context);
   }

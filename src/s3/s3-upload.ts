@@ -5,7 +5,6 @@ import { printable } from './error-kinds.ts';
 import { quotedEtag } from './listing.ts';
 import type { HeaderList } from './object-headers.ts';
 import { hasMd5Etag, httpDate } from './object-headers.ts';
-import { COPY_FIRST_BYTE_MS } from './object-writes.ts';
 import type { S3Request } from './requests.ts';
 import { atTheDoor, isFailure, sizeOf, storeErrorOf } from './requests.ts';
 import { sentWithResult, textIn } from './result-document.ts';
@@ -38,15 +37,20 @@ export class S3Upload implements Upload {
   async putPart(number: number, body: readonly Uint8Array[], options: RequestOptions = {}): Promise<UploadedPart> {
     const size = sizeOf(body);
     this.#checkPart('UploadPart', number, size);
-    const answer = await atTheDoor(
-      this.#with.requests.send(
-        { operation: 'UploadPart', method: 'PUT', key: this.key, query: this.#query(number), body },
-        options.signal,
-      ),
+    const request: S3Request = {
+      operation: 'UploadPart',
+      method: 'PUT',
+      key: this.key,
+      query: this.#query(number),
+      body,
+    };
+    return atTheDoor(
+      sentWithResult(this.#with.requests, request, options.signal, answer => {
+        const etag = answer.head.headers.get('etag');
+        if (!etag) throw this.#error('corrupt', 'UploadPart', 'the answer has no ETag');
+        return { number, etag: quotedEtag(etag), size };
+      }),
     );
-    const etag = answer.head.headers.get('etag');
-    if (!etag) throw this.#error('corrupt', 'UploadPart', 'the answer has no ETag');
-    return { number, etag: quotedEtag(etag), size };
   }
 
   async copyPart(
@@ -70,10 +74,13 @@ export class S3Upload implements Upload {
           ['x-amz-copy-source-range', `bytes=${offset}-${offset + length - 1}`],
           ...guard,
         ],
-        firstByteTimeout: COPY_FIRST_BYTE_MS,
+        firstByteTimeout: this.#with.requests.options.workTimeout,
       };
-      const answer = await sentWithResult(this.#with.requests, request, options.signal);
-      return { number, etag: quotedEtag(textIn(answer, request, 'CopyPartResult', 'ETag')), size: length };
+      return sentWithResult(this.#with.requests, request, options.signal, answer => ({
+        number,
+        etag: quotedEtag(textIn(answer, request, 'CopyPartResult', 'ETag')),
+        size: length,
+      }));
     };
     return atTheDoor(
       this.#with.sources.copy({ operation: 'UploadPartCopy', source, trial: false, targetHolds: () => true, send }),

@@ -28,8 +28,8 @@ interface Attempt {
   date?: string | undefined;
 }
 
-/** Completing 10,000 parts may take minutes; S3 keeps the line alive with spaces meanwhile, other stores stay silent. */
-const SLOW_FIRST_BYTE_MS = 300_000;
+/** What the server may work on for minutes before it answers. */
+const WORK: ReadonlySet<string> = new Set(['CompleteMultipartUpload', 'DeleteObjects']);
 
 export interface SdkResult<T> {
   readonly output: T;
@@ -118,7 +118,7 @@ export class SdkControl {
   }
 
   async #send(request: SdkRequest, attempt: Attempt, endpoint: BucketEndpoint): Promise<{ response: object }> {
-    const { transport } = this.#requests.options;
+    const { transport, workTimeout } = this.#requests.options;
     const body = bodyOf(request.body);
     let lines = '';
     for (const [name, value] of Object.entries(request.headers)) lines += `${name}: ${value}\r\n`;
@@ -131,7 +131,7 @@ export class SdkControl {
       method: request.method,
       head: `${request.method} ${request.path}${queryOf(request.query)} HTTP/1.1\r\n${lines}\r\n`,
       signal: attempt.signal,
-      firstByteTimeout: SLOW_FIRST_BYTE_MS,
+      ...(WORK.has(attempt.operation) ? { firstByteTimeout: workTimeout } : {}),
       ...(body ? { body: [body] } : {}),
     });
     const answer = await sent.finally(() => telemetry.time(`s3.${attempt.operation}`, clock.monotonic() - start));

@@ -8,6 +8,7 @@ import type { S3Requests } from './requests.ts';
 import type { SdkControl } from './sdk-control.ts';
 import { encodePath } from './sigv4.ts';
 import type { ObjectDescription, ObjectInfo, StoreLimits } from './store.ts';
+import type { Verification } from './verification.ts';
 
 export interface StoreContext {
   readonly requests: S3Requests;
@@ -15,6 +16,7 @@ export interface StoreContext {
   readonly writer: ConditionalWriter;
   readonly sources: CopySources;
   readonly attributes: KeptAttributes;
+  readonly verification: Verification;
   readonly writeDefaults: WriteDefaults;
   readonly limits: StoreLimits;
   /** The object as it is; undefined if there is none. Rejects with `Failure`. */

@@ -1,6 +1,7 @@
 /** Writing: one test for each statement of docs/SEMANTICS.md, named by it. */
 import t from 'tap';
 import { UPLOAD_SIZES } from '../../src/cache/upload-plan.ts';
+import { StoreError } from '../../src/errors.ts';
 import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, SEEK_DATA, SEEK_HOLE } from '../../src/fuse/ops.ts';
 import type { Descriptor } from '../support/fake-kernel.ts';
 import { makeFileSystem, type TestFileSystem } from '../support/filesystem.ts';
@@ -87,6 +88,11 @@ t.test('W5 a failed save is tried again', async t => {
   await kernel.fsync(open);
   t.equal(store.text('g'), 'bytes', 'but fsync tries');
   await kernel.close(open);
+  const ended = new StoreError('forbidden', 'signed out', { operation: 'PutObject', s3Code: 'ExpiredToken' });
+  store.failNext('PutObject', ended, { times: 4 });
+  t.equal(await errnoOf(kernel.writeFile('/h', 'bytes')), 'EACCES');
+  await clock.advance(120_000);
+  t.equal(store.text('h'), 'bytes', 'whoever has signed in again need not do more');
 });
 
 t.test('W6 parts while it is written, in bounded memory', async t => {

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { CRC_POLYNOMIALS, combineCrc, crc32c, crc64nvme } from '../../src/crc.ts';
 import { checksumOf, combineChecksums } from '../../src/embedded-s3/checksums.ts';
 import { Content } from '../../src/embedded-s3/content.ts';
-import { CRC_POLYNOMIALS, combineCrc, crc32c, crc64nvme } from '../../src/embedded-s3/crc.ts';
 import { generatedBytes, generatedViews } from '../../src/embedded-s3/generator.ts';
 
 /** The definition, byte by byte and without 32-bit tricks. */

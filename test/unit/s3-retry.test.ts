@@ -113,7 +113,7 @@ t.test('time is bounded', async t => {
 t.test('an attempt that moved bytes starts the count anew', async t => {
   const trial = new Trial();
   const outcomes = [...Array.from({ length: 20 }, () => failing('unavailable')), 'done'];
-  t.equal(await trial.run(outcomes, context => context.progress()), 'done');
+  t.equal(await trial.run(outcomes, context => context.progress(64 * 1024)), 'done');
   t.same(new Set(trial.waits), new Set([100]));
 });
 

@@ -114,6 +114,43 @@ t.test('a reply is lost after the work was done', async t => {
   }
 });
 
+t.test('a reply is lost at any point of finding out what the store can do', async t => {
+  // Which request it is, counted from the first of its kind: trials and the real one alike.
+  for (let after = 0; after < 4; after++) {
+    for (const fault of ['lost', 'slow'] as const) {
+      const strike = (s3: EmbeddedS3, operation: string): void => {
+        s3.faults.add({ kind: fault, operation, after, count: 1, ms: 300 });
+      };
+      const { s3, store } = await place(t, {}, { timeouts: { firstByte: 100, work: 100 } });
+      const name = `${fault} after ${after}`;
+      const first = await store.put('a', bytes('1'), PLAIN, undefined);
+      const target = await store.put('target', bytes('target'), PLAIN, undefined);
+
+      strike(s3, 'PutObject');
+      const second = await store.put('a', bytes('22'), PLAIN, { ifMatch: first.etag });
+      t.equal((await store.head('a')).etag, second.etag, `PUT, ${name}`);
+
+      strike(s3, 'CopyObject');
+      const source = { key: 'a', etag: second.etag, size: 2 };
+      await store.copy(source, 'b', undefined, { ifAbsent: true });
+      const over = await store.copy(source, 'target', undefined, { ifMatch: target.etag });
+      t.same([s3.getObject(BUCKET, 'b')?.bytes().toString(), over.etag], ['22', second.etag], `copy, ${name}`);
+
+      strike(s3, 'CompleteMultipartUpload');
+      const large = await upload(store, 'large', 1, { ifAbsent: true });
+      const larger = await upload(store, 'large', 2, { ifMatch: large.etag });
+      t.equal(s3.getObject(BUCKET, 'large')?.etag, larger.etag, `Complete, ${name}`);
+
+      strike(s3, 'DeleteObject');
+      await store.delete('large', { ifMatch: larger.etag });
+      await store.delete('b', { ifMatch: second.etag });
+      await store.delete('target', { ifMatch: over.etag });
+      t.same(s3.listKeys(BUCKET), ['a'], `delete, ${name}`);
+      t.same(s3.openUploads(BUCKET), []);
+    }
+  }
+});
+
 t.test('a save that we had to report as failed, and that was done after all', async t => {
   const { s3, store } = await place(t, {}, { retry: { ...QUICK, attempts: 1 } });
   await learn(store);
@@ -182,18 +219,18 @@ t.test('a GET whose answer is late is sent once more, and the slow one is left',
 
 t.test('a file that changes while its body breaks is never mixed', async t => {
   const { s3, store } = await place(t);
-  s3.putObject(BUCKET, 'v', Buffer.alloc(1_000_000, 1));
+  s3.putObject(BUCKET, 'v', Buffer.alloc(2_000_000, 1));
   s3.faults.add({ kind: 'reset', operation: 'GetObject', count: 1, at: 0.5 });
-  const buffer = Buffer.alloc(1_000_000);
+  const buffer = Buffer.alloc(2_000_000);
   let changed = false;
   const error = await failure(
     store.get(
       'v',
-      { offset: 0, length: 1_000_000 },
+      { offset: 0, length: 2_000_000 },
       {
         buffers: [buffer],
         filled: () => {
-          if (!changed) s3.putObject(BUCKET, 'v', Buffer.alloc(1_000_000, 2));
+          if (!changed) s3.putObject(BUCKET, 'v', Buffer.alloc(2_000_000, 2));
           changed = true;
         },
       },
