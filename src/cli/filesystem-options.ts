@@ -1,7 +1,8 @@
-/** From the options that were given to what the filesystem and the kernel are told. Pure. */
+/** From the options that were given to what the filesystem and the kernel are told. Pure, but for the file that ahbe_conf names. */
 import { UPLOAD_SIZES, type UploadSizes } from '../cache/upload-plan.ts';
 import type { FileSystemOptions } from '../fs/options.ts';
 import type { MountOptions } from '../fuse/ops.ts';
+import { readHeaderRules } from './header-rules.ts';
 import type { OptionValues } from './option-table.ts';
 import type { Config } from './options.ts';
 
@@ -42,6 +43,7 @@ export function fileSystemOptions(values: OptionValues, mounter: Mounter): FileS
     xattr: values.use_xattr ?? true,
     bucketSize: values.bucket_size ?? DEFAULT_BUCKET_SIZE,
     indexers: values.indexers ?? 'refuse',
+    ...(values.ahbe_conf === undefined ? {} : { objectHeaders: readHeaderRules(values.ahbe_conf) }),
     hostname: mounter.hostname,
   };
 }

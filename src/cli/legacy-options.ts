@@ -97,9 +97,6 @@ const OBSOLETE: Readonly<Record<string, string>> = {
   servicepath: 'changes nothing; write the whole address as url=',
 };
 
-/** s3fs's words that will matter and do not yet: taken, with a warning that says so. */
-const NOT_YET: ReadonlySet<string> = new Set(['ahbe_conf']);
-
 /** What would silently change what is stored or who may see it, had it no effect: refused until it has one. */
 const REFUSED: Readonly<Record<string, string>> = {
   accessKeyId:
@@ -137,7 +134,6 @@ export function legacyWord(name: string): LegacyWord | undefined {
   if (libfuse) return { kind: 'warning', message: `${name} ${libfuse}; it is ignored.` };
   const obsolete = own(OBSOLETE, name);
   if (obsolete) return { kind: 'warning', message: `${name} ${obsolete}.` };
-  if (NOT_YET.has(name)) return { kind: 'warning', message: `${name} is understood but has no effect yet.` };
   return undefined;
 }
 
@@ -153,7 +149,6 @@ export const LEGACY_NAMES: readonly string[] = [
   'noatime',
   ...Object.keys(LIBFUSE),
   ...Object.keys(OBSOLETE),
-  ...NOT_YET,
   ...Object.keys(MEANS),
   'rw',
   'defaults',

@@ -235,6 +235,11 @@ const semantics = {
     help: 'ln: refuse, or make an independent copy (refuse)',
   }),
   use_xattr: option({ section: 'Semantics', kind: flag, help: 'store extended attributes and ACLs (on; =0 for off)' }),
+  ahbe_conf: option({
+    section: 'Semantics',
+    kind: path(homedir),
+    help: "headers of written files by the end of their names, in s3fs's file format",
+  }),
   mime: option({
     section: 'Semantics',
     kind: path(homedir),

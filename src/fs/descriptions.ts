@@ -10,7 +10,7 @@ import type { ObjectDescription, Written } from '../s3/store.ts';
 import { describedPosix } from './attributes.ts';
 import { type ContentTypes, contentTypeOf, DEFAULT_CONTENT_TYPE, DIRECTORY_CONTENT_TYPE } from './content-types.ts';
 import type { Environment } from './environment.ts';
-import { DirectoryInode, FileInode, type Inode, type SpecialInode } from './inode.ts';
+import { DirectoryInode, FileInode, type Inode, isAttached, type SpecialInode } from './inode.ts';
 import { UNKNOWN_TAGS } from './metadata-index.ts';
 import type { Namespace } from './namespace.ts';
 import { encodePosix, withMtime } from './posix.ts';
@@ -31,8 +31,22 @@ export class Descriptions {
     const { options } = this.#environment;
     const existing = inode instanceof DirectoryInode ? inode.markerDescription : inode.description;
     const metadata = encodePosix(inode.posix, options.metadata, existing?.metadata);
-    if (existing) return { ...existing, metadata };
-    return { headers: { contentType: this.#newContentType(inode) }, metadata };
+    const description = existing
+      ? { ...existing, metadata }
+      : { headers: { contentType: this.#newContentType(inode) }, metadata };
+    return inode instanceof FileInode ? this.#byRules(inode, description) : description;
+  }
+
+  /** What `ahbe_conf` says goes before what there is, as in s3fs. */
+  #byRules(inode: FileInode, description: ObjectDescription): ObjectDescription {
+    const { objectHeaders } = this.#environment.options;
+    if (!objectHeaders) return description;
+    const { headers, metadata } = objectHeaders(isAttached(inode) ? inode.key : inode.name);
+    return {
+      ...description,
+      headers: { ...description.headers, ...headers },
+      metadata: { ...description.metadata, ...metadata },
+    };
   }
 
   #newContentType(inode: Inode): string {

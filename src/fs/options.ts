@@ -1,3 +1,5 @@
+import type { ObjectDescription } from '../s3/store.ts';
+
 /** What the filesystem layer is told by whoever composes the mount. Times in ms; ids as numbers. */
 export interface FileSystemOptions {
   readonly readOnly: boolean;
@@ -36,6 +38,10 @@ export interface FileSystemOptions {
   readonly address?: { readonly bucket: string; readonly prefix: string };
   /** `indexers=allow`: programs that index whole disks may walk the bucket. */
   readonly indexers?: 'refuse' | 'allow';
+  /** `ahbe_conf`: headers and metadata that a file of this path is to have, beside or instead of its own. */
+  readonly objectHeaders?: ObjectHeaders;
   /** Stands in the names of conflict copies. */
   readonly hostname: string;
 }
+
+export type ObjectHeaders = (path: string) => Pick<ObjectDescription, 'headers' | 'metadata'>;

@@ -55,7 +55,7 @@ async function askedAgain<T>(provider: () => Promise<T>): Promise<T> {
   try {
     return await provider();
   } catch (error) {
-    if (!(error instanceof Error && error.message.includes('instance metadata service'))) throw error;
+    if (!(error instanceof Error && /^Error response received from instance metadata/.test(error.message))) throw error;
     return await provider();
   }
 }

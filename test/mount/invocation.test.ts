@@ -1,6 +1,6 @@
 /** Called by other names, the program does what is expected of those: the same link that a package puts in place. */
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { aPlace, BUCKET, output, type Place, PROGRAM } from '../support/s3mount-command.ts';
@@ -51,6 +51,7 @@ t.test('s3mount NAME: all from ~/.config/s3mount/NAME.toml, mime= and all', asyn
   const directory = join(place.directory, '.config/s3mount');
   mkdirSync(directory, { recursive: true });
   writeFileSync(join(place.directory, 'types'), 'text/x-ours ours\n');
+  writeFileSync(join(place.directory, 'headers'), '.gz Content-Encoding gzip\nreg:^/logs/ Cache-Control no-store\n');
   const lines = {
     bucket: BUCKET,
     mountpoint: place.mountPoint,
@@ -59,6 +60,7 @@ t.test('s3mount NAME: all from ~/.config/s3mount/NAME.toml, mime= and all', asyn
     region: 'us-east-1',
     state_dir: join(place.directory, 'state'),
     mime: join(place.directory, 'types'),
+    ahbe_conf: join(place.directory, 'headers'),
     file_mode: '0604',
   };
   const text = Object.entries(lines).map(([name, value]) => `${name} = ${JSON.stringify(value)}\n`);
@@ -69,6 +71,12 @@ t.test('s3mount NAME: all from ~/.config/s3mount/NAME.toml, mime= and all', asyn
   await writeFile(join(place.mountPoint, 'a.ours'), 'x');
   t.same(place.server.getObject(BUCKET, 'a.ours')?.headers['content-type'], 'text/x-ours');
   t.equal(await readFile(join(place.mountPoint, 'a.ours'), 'utf8'), 'x');
+  await mkdir(join(place.mountPoint, 'logs'));
+  await writeFile(join(place.mountPoint, 'logs/a.gz'), 'x');
+  t.match(place.server.getObject(BUCKET, 'logs/a.gz')?.headers, {
+    'content-encoding': 'gzip',
+    'cache-control': 'no-store',
+  });
 });
 
 t.test('use_sse=custom: files on the mount are sealed, and open again with the same keys', async t => {
@@ -101,4 +109,19 @@ t.test('s3mount doctor, with what a mount would be given', async t => {
   t.notMatch(wrong.stdout, /wrong/);
   const { stdout: line } = await place.run(['doctor', '--translate', `s3fs ${BUCKET} /mnt -o ro -s`]);
   t.equal(line, `s3mount ${BUCKET} /mnt -o ro\n`);
+});
+
+t.test('keys that S3 does not know: one sentence, which says whose they are', async t => {
+  const place = await aPlace(t);
+  const file = join(place.directory, '.passwd-s3fs');
+  writeFileSync(file, 'NOBODY:wrong-secret\n', { mode: 0o600 });
+  const without = { AWS_ACCESS_KEY_ID: '', AWS_SECRET_ACCESS_KEY: '' };
+  const { code, stderr } = await place.run([BUCKET, place.mountPoint, '-o', place.options], { env: without });
+  t.equal(code, 11);
+  t.match(stderr, /^s3mount: .*InvalidAccessKeyId.*\(the keys came from .*\.passwd-s3fs\)\.\n$/);
+  t.notMatch(stderr, /wrong-secret/);
+  const { credential } = place.server;
+  writeFileSync(file, `${BUCKET}:${credential.accessKeyId}:${credential.secretAccessKey}\n`);
+  const good = await place.run([BUCKET, place.mountPoint, '-o', place.options], { env: without });
+  t.equal(good.code, 0, good.stderr);
 });

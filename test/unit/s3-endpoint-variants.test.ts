@@ -1,6 +1,8 @@
 /** AWS's endpoints by kind and part of the world: what the AWS SDK would use is what we use. */
 import { S3Client } from '@aws-sdk/client-s3';
 import t from 'tap';
+import { networkOptions } from '../../src/cli/network-options.ts';
+import type { OptionValues } from '../../src/cli/option-table.ts';
 import { bucketEndpoint } from '../../src/s3/endpoint.ts';
 
 const REGIONS = ['us-east-1', 'ap-northeast-2', 'cn-north-1', 'us-gov-west-1', 'us-iso-east-1', 'us-isob-east-1'];
@@ -84,4 +86,17 @@ t.test('interface endpoints', async t => {
     of(accessPoint('us-east-1'), 'https://accesspoint.vpce-1a2b-c3.s3.us-east-1.vpce.amazonaws.com'),
     'https://reports-123456789012.accesspoint.vpce-1a2b-c3.s3.us-east-1.vpce.amazonaws.com:443',
   );
+});
+
+t.test('by options, and by the variables of the AWS CLI', async t => {
+  const hostBy = async (values: OptionValues, env: Record<string, string> = {}): Promise<string> => {
+    const { variant } = await networkOptions(values, env, undefined);
+    return bucketEndpoint({ bucket: 'works', region: 'us-east-1', variant }).origin.host;
+  };
+  t.equal(await hostBy({}), 'works.s3.us-east-1.amazonaws.com');
+  t.equal(await hostBy({ dual_stack: true }), 'works.s3.dualstack.us-east-1.amazonaws.com');
+  t.equal(await hostBy({}, { AWS_USE_DUALSTACK_ENDPOINT: 'true' }), 'works.s3.dualstack.us-east-1.amazonaws.com');
+  t.equal(await hostBy({ fips: true }), 'works.s3-fips.us-east-1.amazonaws.com');
+  t.equal(await hostBy({ fips: false }, { AWS_USE_FIPS_ENDPOINT: 'true' }), 'works.s3.us-east-1.amazonaws.com');
+  t.equal(await hostBy({ transfer_acceleration: true }), 'works.s3-accelerate.amazonaws.com');
 });

@@ -1,4 +1,6 @@
 /** Every request goes through the proxy: the lean path, the SDK's operations, the calls for credentials; but none that must not. */
+import { chmodSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { credentialSources } from '../../src/cli/credential-sources.ts';
 import { networkOptions } from '../../src/cli/network-options.ts';
@@ -109,6 +111,22 @@ t.test('variables as curl reads them, and the options before them', async t => {
     secure: 'http://c:3',
     plain: 'http://c:3',
   });
+});
+
+t.test("proxy_cred_file, in s3fs's format and with its care", async t => {
+  const directory = t.testdir();
+  const path = join(directory, 'login');
+  const loginOf = async (text: string, mode = 0o600): Promise<string | undefined> => {
+    writeFileSync(path, text);
+    chmodSync(path, mode);
+    const { proxy } = await networkOptions({ proxy: 'http://p:1', proxy_cred_file: path }, {}, undefined);
+    return proxy?.login;
+  };
+  t.equal(await loginOf('me:p%40ss%3A\n'), 'me:p@ss:');
+  await t.rejects(loginOf('me:x', 0o640), { exitCode: 11, message: /open to others; run: chmod 0600/ });
+  await t.rejects(loginOf('me'), { message: /should hold one line USER:PASSWORD/ });
+  await t.rejects(loginOf('me:50%'), { message: /must be written %25/ });
+  await t.rejects(networkOptions({ proxy_cred_file: path }, {}, undefined), { message: /is for a proxy/ });
 });
 
 t.test('STS is asked through the proxy, the metadata service never', async t => {
