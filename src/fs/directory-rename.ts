@@ -8,13 +8,21 @@
 import { copyObject, needsDescription } from '../cache/object-copy.ts';
 import { forEachLimit } from '../concurrency.ts';
 import { FsError, isStoreError, StoreError } from '../errors.ts';
-import type { ObjectVersion, Written } from '../s3/store.ts';
+import type { ListedObject, ObjectDescription, ObjectVersion, Written } from '../s3/store.ts';
 import type { Environment } from './environment.ts';
 import { DirectoryInode, descendants, FileInode } from './inode.ts';
 import { byteLength, HIDDEN_PREFIX } from './keys.ts';
 import type { Names } from './names.ts';
 import type { Namespace } from './namespace.ts';
+import { timestampOf, withMtime } from './posix.ts';
 import type { Saver } from './saver.ts';
+
+/** An object copied: which version, what was made of it, and what the copy was told where it was told anything. */
+interface Copied {
+  readonly from: ObjectVersion;
+  readonly written: Written;
+  readonly description: ObjectDescription | undefined;
+}
 
 /** Copies at once within one directory: each costs S3 work, none costs bandwidth here. */
 const PARALLEL_COPIES = 64;
@@ -79,21 +87,19 @@ export class DirectoryRenamer {
     oldKey: string,
     newKey: string,
     target: DirectoryInode | undefined,
-  ): Promise<Map<string, { from: ObjectVersion; written: Written }>> {
+  ): Promise<Map<string, Copied>> {
     const { store } = this.#environment;
     const limit = store.limits.maxKeyBytes - store.prefixBytes;
-    const copies = new Map<string, { from: ObjectVersion; written: Written }>();
+    const copies = new Map<string, Copied>();
     const begun: string[] = [];
-    const copyOne = async (from: ObjectVersion): Promise<void> => {
+    const copyOne = async (from: ListedObject): Promise<void> => {
       const key = newKey + from.key.slice(oldKey.length);
       if (byteLength(key) > limit) throw new FsError('ENAMETOOLONG', `${key} would have more than S3's ${limit} bytes`);
-      const info = needsDescription(from.size, store.limits) ? await store.head(from.key) : undefined;
-      const tags = info && info.tagCount > 0 ? await store.tags(from.key) : undefined;
-      const description = info && { ...info.description, ...(tags && { tags }) };
+      const description = await this.#describe(from);
       // Also one that fails may have been made.
       begun.push(key);
       const written = await copyObject(store, from, key, description, undefined);
-      copies.set(from.key, { from, written });
+      copies.set(from.key, { from, written, description });
     };
     try {
       let continuation: string | undefined;
@@ -122,6 +128,25 @@ export class DirectoryRenamer {
     return copies;
   }
 
+  /**
+   * What the copy of an object has to be told; undefined where all goes along by itself. One without a time of its own would
+   * show that of the copy: it is given the one that it has shown here, if it has. To ask for it would be a HEAD for each.
+   */
+  async #describe(from: ListedObject): Promise<ObjectDescription | undefined> {
+    const { store, options } = this.#environment;
+    const known = this.#namespace.index.get(from.key);
+    let full: ObjectDescription | undefined;
+    if (needsDescription(from.size, store.limits)) {
+      const info = await store.head(from.key);
+      const tags = info.tagCount > 0 ? await store.tags(from.key) : undefined;
+      full = { ...info.description, ...(tags && { tags }) };
+    } else if (known?.etag === from.etag && known.tagCount === 0) full = known.description;
+    if (!full || options.stat !== 'exact') return needsDescription(from.size, store.limits) ? full : undefined;
+    const metadata = withMtime(full.metadata, timestampOf(from.lastModified), options.metadata);
+    if (metadata !== full.metadata) return { ...full, metadata };
+    return needsDescription(from.size, store.limits) ? full : undefined;
+  }
+
   #hasUnsaved(directory: DirectoryInode): boolean {
     for (const inode of descendants(directory)) if (inode instanceof FileInode && inode.unsaved) return true;
     return false;
@@ -139,21 +164,15 @@ export class DirectoryRenamer {
   }
 
   /** Everything the tree holds below follows: versions, what is known of them, and listings to be asked again. */
-  #follow(
-    source: DirectoryInode,
-    newKey: string,
-    copies: ReadonlyMap<string, { from: ObjectVersion; written: Written }>,
-    oldKey: string,
-  ): void {
+  #follow(source: DirectoryInode, newKey: string, copies: ReadonlyMap<string, Copied>, oldKey: string): void {
     const { blocks, clock } = this.#environment;
     const at = clock.monotonic();
     const { index } = this.#namespace;
-    for (const [key, { from, written }] of copies) {
+    for (const [key, { from, written, description }] of copies) {
       const known = index.get(key);
       index.delete(key);
-      if (known && known.etag === from.etag && known.tagCount === 0) {
-        index.wrote(newKey + key.slice(oldKey.length), written, from.size, known.description, at);
-      }
+      const told = description ?? (known?.etag === from.etag && known.tagCount === 0 ? known.description : undefined);
+      if (told) index.wrote(newKey + key.slice(oldKey.length), written, from.size, told, at);
     }
     source.distrustListed();
     if (source.markerKey === oldKey) source.markerKey = copies.has(oldKey) ? newKey : undefined;
@@ -177,6 +196,7 @@ export class DirectoryRenamer {
           size: stored.size,
         });
         inode.lastModified = undefined;
+        if (copy.description) inode.description = copy.description;
       } else {
         inode.checkedAt = Number.NEGATIVE_INFINITY;
       }

@@ -60,7 +60,7 @@ export class OpenFiles {
     let isOpen = false;
     try {
       await this.#present(file);
-      if (!(flags & O_TRUNC)) await this.#check(file, ctx.signal);
+      if (!(flags & O_TRUNC)) await this.#check(file, ctx.signal, isWritable);
       if (isWritable) this.#queued.tellOnce(file);
       if (isWritable || flags & O_TRUNC) await this.#saver.descriptions.learn(file);
       // An unlink that began meanwhile has made the bytes safe, or will find this handle.
@@ -115,7 +115,7 @@ export class OpenFiles {
   }
 
   /** Learns whether the version is still the one in S3, unless that was learned a moment ago. */
-  async #check(file: FileInode, signal: AbortSignal): Promise<void> {
+  async #check(file: FileInode, signal: AbortSignal, isWritable: boolean): Promise<void> {
     const { options, clock, blocks, store } = this.#environment;
     const { stored } = file;
     if (!stored || file.unlinked || file.unsaved || file.saving || file.supersededIn) return;
@@ -129,9 +129,11 @@ export class OpenFiles {
     const isKnown = known?.etag === stored.version.etag;
     const checkedAt = isKnown ? Math.max(file.checkedAt, known.checkedAt) : file.checkedAt;
     const at = clock.monotonic();
-    if (at - checkedAt < options.openCheck) return;
+    const isWarm = stored.size === 0 || blocks.isLocal(stored, 0);
+    // Who writes into a small file needs all of it at the save, and before that what is kept beside it: one GET has both.
+    const isNeeded = isWritable && !file.description && !isWarm && stored.size <= OPEN_BYTES;
+    if (at - checkedAt < options.openCheck && !isNeeded) return;
     try {
-      const isWarm = stored.size === 0 || blocks.isLocal(stored, 0);
       const info = isWarm
         ? await store.head(key, { signal })
         : (await blocks.openRead(key, Math.min(stored.size, OPEN_BYTES), signal)).info;

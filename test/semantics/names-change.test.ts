@@ -164,11 +164,21 @@ t.test('V7 the time of what has no metadata', async t => {
   const then = { lastModified: Date.UTC(2020, 1, 2) };
   store.putForeign('f', 'x', then);
   store.putForeign('d/f', 'x', then);
+  store.putForeign('d/seen', 'x', then);
   await kernel.rename('/f', '/g');
+  await kernel.stat('/d/seen');
+  store.resetCalls();
   await kernel.rename('/d', '/e');
+  t.same(
+    store.calls.filter(({ operation, key }) => operation === 'HeadObject' && key !== 'd/'),
+    [],
+    'no request for it',
+  );
+  t.equal((await kernel.stat('/e/seen')).mtime.sec, then.lastModified / 1000);
   await clock.advance(20_000);
   const fresh = remount().kernel;
   t.equal((await fresh.stat('/g')).mtime.sec, then.lastModified / 1000);
+  t.equal((await fresh.stat('/e/seen')).mtime.sec, then.lastModified / 1000, 'its own metadata has it now');
   t.equal((await fresh.stat('/e/f')).mtime.sec, (clock.now() - 20_000) / 1000);
 });
 
