@@ -58,10 +58,9 @@ export class DevFuseBinding implements KernelBinding {
     return {
       notifier: new DeviceNotifier(device),
       ended,
+      // Not until `ended`: a service with a mount namespace of its own may hold a copy of the mount for days.
       async unmount({ lazy = false } = {}) {
         await mounted.detach(lazy);
-        // A lazy detach ends when the last who stands in it has left.
-        if (!lazy) await ended;
       },
     };
   }

@@ -1,5 +1,6 @@
 /** However a mount ends: what was written is saved or named, nobody hangs, and the next mount works. */
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
   chmodSync,
   closeSync,
@@ -47,6 +48,27 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     closeQuietly(large);
   });
 }
+
+t.test('a service with a mount namespace of its own holds the mount', async t => {
+  const mount = await aMount(t);
+  // As PrivateTmp=, ProtectHome= and containers do: a copy of the tree that an unmount here does not reach.
+  const own = process.getuid!() === 0 ? [] : ['--user', '--map-root-user'];
+  const service = spawn(
+    'unshare',
+    [...own, '--mount', '--propagation=private', 'sh', '-c', 'echo there; exec sleep 1000'],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
+  t.teardown(() => service.kill('SIGKILL'));
+  mount.guard.process(service.pid!);
+  await once(service.stdout!, 'data');
+  writeFileSync(mount.path('file'), 'saved');
+  mount.kill('SIGTERM');
+  t.same(await mount.ended, { code: 0, signal: null }, 'it does not wait for the service');
+  t.notOk(mount.isMounted());
+  t.equal(await mount.client.text('file'), 'saved');
+});
 
 /** A mount with bytes that no close could save: S3 refused them, and takes them now. */
 async function mountWithFailedSave(t: Parameters<typeof aMount>[0]): Promise<RealMount> {
