@@ -363,6 +363,10 @@ export class WriteBackStore implements ObjectStore {
     };
   }
 
+  abortUpload(key: string, uploadId: string): Promise<void> {
+    return this.#inner.abortUpload(key, uploadId);
+  }
+
   /** Begins nothing more, and waits for nothing. */
   abandon(): void {
     this.#queue.stop();

@@ -76,8 +76,7 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
   const s3 = await openStore(config, telemetry);
   await disk?.known;
   const budget = new Budget(values.memory ?? defaultMemory());
-  const writeBack = await openWriteBack(config, { store: s3, budget, telemetry, note });
-  const store = writeBack ?? s3;
+  const { store, writeBack } = await openWriteBack(config, { store: s3, budget, telemetry, note });
   const pool = new BlockPool(systemClock);
   const spoolDirectory = ensureStateDirectory(stateDirectoryOf(config), 'spool');
   const { endpoint, bucket, prefix } = s3.place;

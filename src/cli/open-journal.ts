@@ -35,8 +35,9 @@ export interface OpenedJournal {
 }
 
 /**
- * Opens the journal of this mount: where `write_back` asks for one, or where an earlier mount of the bucket has left
- * something to be done. Throws a `CliError` for what a person can mend.
+ * Opens the journal of this mount, the one in which an earlier mount has left something to be done before others. Undefined
+ * where there is none to be had and nobody asked for one: a mount that cannot note its uploads is better than none. Throws a
+ * `CliError` for what a person can mend.
  */
 export async function openJournal(config: Config, log: Log): Promise<OpenedJournal | undefined> {
   const { values } = config;
@@ -44,18 +45,25 @@ export async function openJournal(config: Config, log: Log): Promise<OpenedJourn
   const base = values.journal ?? join(stateDirectoryOf(config), 'journal');
   const name = journalName(config);
   const leftovers = names(base).filter(each => isOf(each, name) && names(join(base, each)).some(isJournalFile));
-  if (!values.write_back && leftovers.length === 0) return undefined;
   const candidates = Array.from({ length: MAX_MOUNTS }, (_, i) => (i === 0 ? name : `${name}-${i + 1}`));
-  for (const each of new Set([...leftovers, ...(values.write_back ? candidates : [])])) {
-    const path = ensureStateDirectory(base, each);
-    if (await lock(path, log)) return open(config, path, log);
+  const isNeeded = values.write_back === true || leftovers.length > 0;
+  try {
+    for (const each of new Set([...leftovers, ...candidates])) {
+      const path = ensureStateDirectory(base, each);
+      if (await lock(path, log)) return await open(config, path, log);
+    }
+    throw new CliError(
+      EXIT.state,
+      `all ${MAX_MOUNTS} journals of this bucket in ${base} are in use; unmount one of them.`,
+    );
+  } catch (error) {
+    if (isNeeded) throw error;
+    log.warn(
+      { err: error },
+      'no journal: uploads that a crash leaves in progress will not be aborted by the next mount',
+    );
+    return undefined;
   }
-  // What was left belongs to mounts that are alive.
-  if (!values.write_back) return undefined;
-  throw new CliError(
-    EXIT.state,
-    `all ${MAX_MOUNTS} journals of this bucket in ${base} are in use; unmount one of them.`,
-  );
 }
 
 async function open(config: Config, path: string, log: Log): Promise<OpenedJournal> {

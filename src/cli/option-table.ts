@@ -319,7 +319,7 @@ const resources = {
   journal: option({
     section: 'Resources',
     kind: path(homedir),
-    help: 'directory of the journal of write_back (journal/ in state_dir)',
+    help: 'directory of the journal: queued changes, uploads in progress (journal/ in state_dir)',
   }),
   journal_size: option({
     section: 'Resources',

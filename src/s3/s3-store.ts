@@ -238,6 +238,10 @@ export class S3Store implements ObjectStore {
     return new S3Upload(key, uploadId, this.#context);
   }
 
+  abortUpload(key: string, uploadId: string): Promise<void> {
+    return new S3Upload(key, uploadId, this.#context).abort();
+  }
+
   /** A setting of the bucket, as XML; undefined where it may not be asked, is not set, or is unknown to the store. */
   async bucketSetting(name: 'versioning' | 'object-lock' | 'lifecycle'): Promise<string | undefined> {
     const { requests } = this.#context;

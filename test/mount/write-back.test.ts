@@ -1,5 +1,5 @@
 /** `write_back` on real mounts: what close has promised outlives a daemon that is killed at any moment. */
-import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { CrashWorkload } from '../support/crash-workload.ts';
@@ -67,6 +67,22 @@ t.test('S3 takes nothing until the end: the journal keeps it, and a mount withou
   t.equal(place.server.getObject(BUCKET, 'g')?.bytes().toString(), 'now', 'close waits for S3 again');
   t.match(await place.run(['umount', place.mountPoint]), { code: 0 });
   t.equal(place.server.getObject(BUCKET, 'f')?.bytes().toString(), 'hello');
+  t.same(await journals(place), []);
+});
+
+t.test('killed in the midst of a large file: what was being uploaded is aborted by the next mount', async t => {
+  const place = await aPlace(t);
+  await place.mount();
+  const file = await open(join(place.mountPoint, 'large'), 'w');
+  for (let i = 0; i < 40; i++) await file.write(Buffer.alloc(1 << 20, i));
+  await eventually(t, async () => place.server.openUploads(BUCKET).length === 1, 'an upload is in progress');
+  await killed(t, place);
+  await t.rejects(file.write(Buffer.alloc(10)), { code: /ENOTCONN|ECONNABORTED/ });
+  await file.close().catch(() => {});
+  await place.mount();
+  await eventually(t, async () => place.server.openUploads(BUCKET).length === 0, 'aborted');
+  t.same(place.server.listKeys(BUCKET), [], 'nobody was told that it is saved');
+  t.match(await place.run(['umount', place.mountPoint]), { code: 0 });
   t.same(await journals(place), []);
 });
 

@@ -26,6 +26,10 @@ const ELSEWHERE: Readonly<Record<string, readonly [file: string, title: string]>
     'a journal that is often full: what finds no room waits for S3, in its turn',
   ],
   Q10: ['test/unit/fs-write-back.test.ts', 'a large file goes to S3 by itself, after what is queued under its name'],
+  Q11: [
+    'test/mount/write-back.test.ts',
+    'killed in the midst of a large file: what was being uploaded is aborted by the next mount',
+  ],
   E1: ['test/mount/cli-life.test.ts', 'in the foreground'],
   E2: ['test/unit/cli-lifecycle.test.ts', 'what could not be saved is named, with an exit code of its own'],
   E3: ['test/mount/cli-life.test.ts', 'after SIGKILL the same command mounts again'],

@@ -468,6 +468,12 @@ export class MemoryStore implements ObjectStore {
     };
   }
 
+  abortUpload(key: string, uploadId: string): Promise<void> {
+    return this.#call({ operation: 'AbortMultipartUpload', key }, undefined, () => {
+      this.#uploads.delete(uploadId);
+    });
+  }
+
   async close(): Promise<void> {}
 
   #error(kind: StoreErrorKind, operation: string, key: string, what: string, status?: number): StoreError {

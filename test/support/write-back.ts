@@ -1,6 +1,7 @@
 /** A `WriteBackStore` over a store in memory and a disk that keeps only what it promised. */
 import { Budget } from '../../src/cache/budget.ts';
 import { Journal } from '../../src/cache/journal.ts';
+import { isUploadRecord, TrackedUploads } from '../../src/cache/tracked-uploads.ts';
 import { type WriteBackEnvironment, WriteBackStore } from '../../src/cache/write-back.ts';
 import { type Clock, systemClock } from '../../src/concurrency.ts';
 import type { ObjectStore } from '../../src/s3/store.ts';
@@ -25,6 +26,8 @@ export interface TestWriteBack {
   /** How many changes an earlier daemon left. */
   readonly resumed: number;
   readonly lost: number;
+  /** Resolves to how many uploads it had left in progress, when they are aborted. */
+  readonly swept: Promise<number>;
 }
 
 export async function makeWriteBack(options: WriteBackOptions): Promise<TestWriteBack> {
@@ -32,8 +35,9 @@ export async function makeWriteBack(options: WriteBackOptions): Promise<TestWrit
   const telemetry = options.telemetry ?? new Counters();
   const { log } = telemetry;
   const { journal, found } = await Journal.open({ directory: disk, owner: 'bucket', limit, sync, clock, log });
+  const uploads = new TrackedUploads(store, journal, telemetry);
   const environment: WriteBackEnvironment = {
-    store,
+    store: uploads,
     journal,
     budget: new Budget(64 * 1024 * 1024),
     telemetry,
@@ -44,6 +48,7 @@ export async function makeWriteBack(options: WriteBackOptions): Promise<TestWrit
     },
   };
   const writeBack = new WriteBackStore(environment);
-  const { changes, lost } = writeBack.resume(found);
-  return { store: writeBack, disk, journal, telemetry, resumed: changes, lost };
+  const { changes, lost } = writeBack.resume(found.filter(record => !isUploadRecord(record)));
+  const swept = uploads.sweep(found.filter(isUploadRecord));
+  return { store: writeBack, disk, journal, telemetry, resumed: changes, lost, swept };
 }
