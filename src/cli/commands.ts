@@ -104,6 +104,17 @@ export const COMMANDS: readonly Command[] = [
     },
   },
   {
+    name: 'warm',
+    usage: 'PATH...',
+    summary: 'read files ahead into the cache',
+    text: 'Reads files, and all files below directories, through the mount, so that they lie in its cache when they are wanted. Shows how far it is, and says so beforehand where the cache cannot keep all of it.',
+    words: [1, 10_000],
+    async run({ positional }, output) {
+      const { warmCommand } = await import('./warm.ts');
+      await warmCommand(positional, output);
+    },
+  },
+  {
     name: 'restore',
     usage: '[--days=N] [--tier=TIER] FILE...',
     summary: 'bring files back from Glacier, or show how it stands',

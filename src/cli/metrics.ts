@@ -97,6 +97,7 @@ export class MountMetrics {
         'Reads of blocks: found, on their way already, fetched.',
         byLabel('result', { hit: cache.hits, joined: cache.joined, miss: cache.misses }),
       ),
+      ...diskCache(report),
       gauge('s3mount_spool_bytes', 'Unsaved bytes on the local disk.', [{ value: report.places.spool.used }]),
       gauge('s3mount_open_files', 'Open files.', [{ value: report.openFiles }]),
       gauge('s3mount_inodes', 'Inodes that the kernel holds.', [{ value: report.inodes }]),
@@ -132,6 +133,19 @@ export class MountMetrics {
       },
     ];
   }
+}
+
+function diskCache({ diskCache }: MountReport): Family[] {
+  if (diskCache === undefined) return [];
+  const { bytes, limitBytes, hitBytes, writtenBytes } = diskCache;
+  return [
+    gauge('s3mount_disk_cache_bytes', 'On disk, and the limit.', byLabel('kind', { used: bytes, limit: limitBytes })),
+    counter(
+      's3mount_disk_cache_io_bytes_total',
+      'Read from the disk cache instead of S3, and written to it.',
+      byLabel('direction', { read: hitBytes, written: writtenBytes }),
+    ),
+  ];
 }
 
 function gauge(name: string, help: string, samples: readonly Sample[]): Family {

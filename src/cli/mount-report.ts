@@ -1,6 +1,8 @@
 /** What `s3mount status` is told of a mount: one plain object, made when it is asked for. Its JSON is documented. */
 import type { BlockCache } from '../cache/block-cache.ts';
+import type { TierStats } from '../cache/block-tier.ts';
 import type { Budget } from '../cache/budget.ts';
+import type { DiskTier } from '../cache/disk-tier.ts';
 import type { Spool } from '../cache/spool.ts';
 import type { FileSystemStatus } from '../fs/filesystem-status.ts';
 import type { S3Store } from '../s3/s3-store.ts';
@@ -38,8 +40,12 @@ export interface MountReport extends FileSystemStatus {
     readonly joined: number;
     readonly misses: number;
   };
+  /** Of `use_cache=`; absent without. */
+  readonly diskCache?: TierStats & { readonly directory: string };
   readonly places: {
     readonly state: string;
+    /** Where metadata is kept beyond this mount. */
+    readonly index: string;
     /** Absent: stderr. */
     readonly log?: string;
     readonly spool: {
@@ -81,6 +87,8 @@ export interface ReportParts {
   readonly mountPoint: string;
   readonly readOnly: boolean;
   readonly stateDirectory: string;
+  readonly indexDirectory: string;
+  readonly diskCache?: { readonly tier: Pick<DiskTier, 'stats'>; readonly directory: string };
   readonly logFile: string | undefined;
   /** ms since the epoch. */
   readonly since: number;
@@ -116,7 +124,9 @@ export function mountReport(parts: ReportParts): MountReport {
       resident: process.memoryUsage.rss(),
     },
     cache: { blocks: aheadBytes + freshBytes + hotBytes + pinnedBytes, hits, joined, misses },
+    ...(parts.diskCache ? { diskCache: { ...parts.diskCache.tier.stats, directory: parts.diskCache.directory } } : {}),
     places: {
+      index: parts.indexDirectory,
       state: parts.stateDirectory,
       ...(parts.logFile === undefined ? {} : { log: parts.logFile }),
       spool: {

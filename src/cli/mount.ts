@@ -20,6 +20,7 @@ import { CliError, EXIT } from './exit-codes.ts';
 import { doingOf, subjectOf } from './failed-operations.ts';
 import { explainFailure } from './failures.ts';
 import { fileSystemOptions, kernelMountOptions, uploadSizes } from './filesystem-options.ts';
+import { HeadForecast } from './head-forecast.ts';
 import type { Drainable } from './lifecycle.ts';
 import { type DaemonLog, logLevel } from './log.ts';
 import { defaultMemory } from './memory.ts';
@@ -80,8 +81,9 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
   const pool = new BlockPool(systemClock);
   const spoolDirectory = ensureStateDirectory(stateDirectoryOf(config), 'spool');
   const { endpoint, bucket, prefix } = s3.place;
+  const indexDirectory = ensureStateDirectory(stateDirectoryOf(config), 'index');
   const persistentIndex = new PersistentIndex({
-    root: ensureStateDirectory(stateDirectoryOf(config), 'index'),
+    root: indexDirectory,
     name: indexName([endpoint, bucket, prefix], s3.identity),
     clock: systemClock,
     log,
@@ -139,10 +141,13 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
     mountPoint,
     readOnly: values.ro ?? false,
     stateDirectory: stateDirectoryOf(config),
+    indexDirectory,
+    ...(disk && values.use_cache !== undefined ? { diskCache: { tier: disk.tier, directory: values.use_cache } } : {}),
     logFile: values.logfile,
     since: Date.now(),
     now: Date.now,
   };
+  if (values.stat !== 'list') forecastHeads(telemetry, log);
   const metrics = await startMetrics(values.metrics, answerParts, surroundings);
   return {
     mounted,
@@ -153,6 +158,18 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
     report: () => reportOf(answerParts),
     close: () => store.close(),
   };
+}
+
+/** ms between two looks at the counts: a walk of 100,000 files takes minutes. */
+const FORECAST_EVERY = 5_000;
+
+function forecastHeads(telemetry: MountTelemetry, log: DaemonLog): void {
+  const forecast = new HeadForecast();
+  setInterval(() => {
+    const counts = { heads: telemetry.get('s3.HeadObject'), listed: telemetry.get('s3.listed') };
+    const sentence = forecast.look(counts, performance.now());
+    if (sentence !== undefined) log.warn(counts, sentence);
+  }, FORECAST_EVERY).unref();
 }
 
 /** A port that is taken is no reason not to mount. Loaded only where it is asked for. */

@@ -15,25 +15,38 @@ const NAMED = 5;
 const FAILURES = 3;
 
 export function statusText(report: MountReport, installed: string, rates?: Rates): string {
-  const rows: [string, string][] = [
-    ['since', sinceText(report)],
-    ['unsaved', unsavedText(report)],
-    ...unsavedFiles(report),
-    ['memory', memoryText(report)],
-    ['cache', cacheText(report)],
-    ['open', openText(report)],
-    ['requests', requestsText(report)],
-    ...(rates ? ([['now', ratesText(report, rates)]] as [string, string][]) : []),
-    ['cost', costText(report)],
-    ['S3', featuresText(report)],
-    ['places', placesText(report)],
-    ['processes', processesText(report)],
-    ...failureRows(report),
+  const rows: (() => Row | Row[])[] = [
+    () => ['since', sinceText(report)],
+    () => ['unsaved', unsavedText(report)],
+    () => unsavedFiles(report),
+    () => ['memory', memoryText(report)],
+    () => ['cache', cacheText(report)],
+    () => diskRow(report),
+    () => ['open', openText(report)],
+    () => ['requests', requestsText(report)],
+    () => (rates ? [['now', ratesText(report, rates)]] : []),
+    () => ['cost', costText(report)],
+    () => ['S3', featuresText(report)],
+    () => ['places', placesText(report)],
+    () => ['processes', processesText(report)],
+    () => failureRows(report),
   ];
-  const lines = rows.map(([name, text]) => `  ${name.padEnd(10)} ${text}`);
+  const lines = rows.flatMap(present).map(([name, text]) => `  ${name.padEnd(10)} ${text}`);
   const where = report.prefix === '' ? report.bucket : `${report.bucket}:/${report.prefix}`;
   const title = `${shown(where)} on ${shown(report.mountPoint)}${report.readOnly ? ' (read only)' : ''}`;
   return [title, ...olderText(report, installed), ...lines].join('\n');
+}
+
+type Row = [name: string, text: string];
+
+/** A daemon of another version may leave out what this one shows: then that row is not there. */
+function present(row: () => Row | Row[]): Row[] {
+  try {
+    const made = row();
+    return (typeof made[0] === 'string' ? [made] : made) as Row[];
+  } catch {
+    return [];
+  }
 }
 
 /** Text from elsewhere, on one line and without control characters. */
@@ -59,7 +72,7 @@ function unsavedText({ unsaved }: MountReport): string {
   return `${bytesText(unsaved.bytes)} in ${countOf(unsaved.files, 'file')}${metadata}`;
 }
 
-function unsavedFiles({ unsaved }: MountReport): [string, string][] {
+function unsavedFiles({ unsaved }: MountReport): Row[] {
   return unsaved.largest.slice(0, NAMED).map(({ path, bytes, failedSaves, reason }) => {
     const failed = failedSaves === 0 ? '' : `; not saved ${countOf(failedSaves, 'time')}: ${shown(reason ?? '')}`;
     return ['', `${shown(path)}, ${bytesText(bytes)}${failed}`];
@@ -78,6 +91,14 @@ function cacheText({ cache }: MountReport): string {
       ? ''
       : `; ${Math.floor((100 * (cache.hits + cache.joined)) / all)}% of ${countText(all)} reads of blocks found theirs`;
   return `${bytesText(cache.blocks)}${share}`;
+}
+
+function diskRow({ diskCache }: MountReport): Row[] {
+  if (diskCache === undefined) return [];
+  const { bytes, limitBytes, hitBytes, failedBlocks, directory } = diskCache;
+  const failed = failedBlocks === 0 ? '' : `; ${countOf(failedBlocks, 'block')} could not be written or read`;
+  const text = `${bytesText(bytes)} of ${bytesText(limitBytes)} in ${shown(directory)}; ${bytesText(hitBytes)} came from there${failed}`;
+  return [['disk cache', text]];
 }
 
 function openText({ openFiles, openDirectories, inodes }: MountReport): string {
@@ -130,7 +151,7 @@ function placesText({ places }: MountReport): string {
   const limit =
     spool.limit === undefined ? `keeps ${bytesText(spool.keepsFree)} free` : `at most ${bytesText(spool.limit)}`;
   const spoolText = spool.directory === undefined ? 'no spool' : `spool ${bytesText(spool.used)} (${limit})`;
-  return `state ${shown(places.state)}, log ${shown(places.log ?? 'stderr')}, ${spoolText}`;
+  return `state ${shown(places.state)}, index ${shown(places.index)}, log ${shown(places.log ?? 'stderr')}, ${spoolText}`;
 }
 
 function processesText({ processes }: MountReport): string {
@@ -140,15 +161,17 @@ function processesText({ processes }: MountReport): string {
     .join(', ');
 }
 
-function failureRows({ failures, mountPoint }: MountReport): [string, string][] {
+function failureRows({ failures, mountPoint }: MountReport): Row[] {
   if (failures.count === 0) return [['failures', 'none']];
   return [
     ['failures', `${countText(failures.count)}; the last (s3mount why ${shown(mountPoint)}/PATH says more):`],
     ...failures.latest
       .slice(0, FAILURES)
-      .map(({ path, operation, code, last }): [string, string] => [
-        '',
-        `${timeText(last)} ${operation} of ${shown(path === '' ? '.' : path)}: ${code}`,
-      ]),
+      .map(
+        ({ path, operation, code, last }): Row => [
+          '',
+          `${timeText(last)} ${operation} of ${shown(path === '' ? '.' : path)}: ${code}`,
+        ],
+      ),
   ];
 }

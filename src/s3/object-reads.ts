@@ -160,6 +160,7 @@ export class ObjectReads {
     refuseErrorIn200({ operation: 'ListObjectsV2', key: undefined, bucket }, answer);
     try {
       const { objects, prefixes, next, unreadable } = parseListing(body, prefix);
+      telemetry.count('s3.listed', objects.length);
       if (unreadable > 0) {
         telemetry.count('s3.unreadable_keys', unreadable);
         telemetry.log.warn({ bucket, unreadable }, 'keys that are no UTF-8 are left out of a listing');

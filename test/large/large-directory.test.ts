@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import t from 'tap';
 import { DirectoryStream } from '../support/directory-stream.ts';
-import { aMount, BUCKET } from '../support/mount.ts';
+import { aMount, BUCKET, eventually } from '../support/mount.ts';
 import { run } from '../support/processes.ts';
 
 const MIB = 1024 * 1024;
@@ -52,4 +52,20 @@ t.test('with exact attributes: names cost no metadata', async t => {
     t.equal(readdirSync(mount.path('many')).length, 20_000);
   });
   t.ok((requests['HeadObject'] ?? 0) <= 2, JSON.stringify(requests));
+});
+
+t.test('a walk that will send 100,000 HEADs is told of while it runs', async t => {
+  const mount = await aMount(t, {
+    prepare: async (_client, s3) => await s3!.fill(BUCKET, { prefix: 'many/', count: COUNT + 1000, size: 10 }),
+  });
+  // Some of them only: the others are told of because they were listed.
+  const script = 'cd "$1" && ls -f > /dev/null && seq -f f%08.0f 0 2500 | xargs stat -c %s > /dev/null';
+  run('sh', ['-c', script, 'sh', mount.path('many')]);
+  t.ok(await eventually(() => mount.log().includes('stat=list takes attributes from the listings')), 'in the log');
+  const line = mount
+    .log()
+    .split('\n')
+    .find(each => each.includes('stat=list takes'))!;
+  t.match(JSON.parse(line), { level: 40, msg: /about 1\d\d,\d{3} if it looks at all that was listed \(\$0\.04\d?\)/ });
+  t.ok((await mount.s3.stats()).requests['HeadObject']! < COUNT / 2, 'long before it has');
 });

@@ -71,6 +71,8 @@ t.test('status of a daemon that does not answer; of an older version; and no tru
 
   const shown = statusText({ ...report, version: '0.0.9', bucket: 'b\u001b[2J' }, '0.1.0');
   t.match(shown, /still runs s3mount 0\.0\.9; 0\.1\.0 is installed\. To change over: s3mount umount/);
+  const { places: _, cost: __, ...less } = report;
+  t.match(statusText(less as MountReport, '0.1.0'), /unsaved +nothing/, 'what another version leaves out is not shown');
   t.notOk(shown.includes('\u001b'), 'nothing in an answer reaches the terminal as it is');
 
   if (process.getuid!() !== 0) return;
@@ -149,4 +151,30 @@ t.test('flush saves what a program keeps open; umount shows what is left', async
   t.match(stderr, /^s3mount: saving .*works: 97\.7 KiB in 1 file left$/m);
   await writing;
   t.equal(server.getObject(BUCKET, 'slow')?.size, 100_000);
+});
+
+t.test('warm reads files and directories into the cache, and says what it cannot keep', async t => {
+  const place = await aPlace(t);
+  const { mountPoint, server } = place;
+  const bytes = Buffer.alloc(300_000, 'x');
+  for (const key of ['d/a', 'd/e/b', 'c', 'not/asked']) server.putObject(BUCKET, key, bytes);
+  server.putObject(BUCKET, 'frozen/x', 'x', { storageClass: 'GLACIER' });
+  server.putObject(BUCKET, 'large', Buffer.alloc(40 * 1024 * 1024));
+  await place.mount('memory=32MiB');
+  const gets = async (): Promise<number> => {
+    const { stdout } = await place.run(['status', '--json', mountPoint]);
+    return (JSON.parse(stdout) as MountReport).requests.byKind['GetObject'] ?? 0;
+  };
+  const warm = await place.run(['warm', join(mountPoint, 'd'), join(mountPoint, 'c')]);
+  t.match(warm, { code: 0, stdout: '3 files read, 879 KiB.\n', stderr: '' });
+  const before = await gets();
+  t.ok(before >= 3);
+  t.equal((await readFile(join(mountPoint, 'd/e/b'))).length, 300_000);
+  t.equal(await gets(), before, 'no GET is left to send');
+  const large = await place.run(['warm', join(mountPoint, 'large')]);
+  t.match(large, { code: 0, stderr: /40 MiB are more than the cache of .* keeps \(32 MiB of memory, no disk cache\)/ });
+  const frozen = await place.run(['warm', join(mountPoint, 'frozen')]);
+  t.match(frozen, { code: 13, stdout: /^0 files read/, stderr: /not read: .*frozen\/x \(EACCES.*s3mount why PATH/ });
+  t.match(await place.run(['warm', place.directory]), { code: 14 });
+  t.match(await place.run(['umount', mountPoint]), { code: 0 });
 });

@@ -3,6 +3,7 @@ import t from 'tap';
 import { Callers } from '../../src/cli/callers.ts';
 import { doingOf, subjectOf } from '../../src/cli/failed-operations.ts';
 import { FailureMemory } from '../../src/cli/failure-memory.ts';
+import { HeadForecast } from '../../src/cli/head-forecast.ts';
 import { costOf, costPerDay, DOLLARS } from '../../src/cli/prices.ts';
 import { barText, ProgressLine } from '../../src/cli/progress.ts';
 import { bytesText, countOf, dollarsText, durationText } from '../../src/cli/quantities.ts';
@@ -110,6 +111,32 @@ t.test('costs', async t => {
   t.equal(DOLLARS.write, 0.000005);
   t.equal(costPerDay(1, 30), undefined, 'too short to tell');
   t.equal(costPerDay(1, 43_200), 2);
+});
+
+t.test('a walk that will cost 100,000 HEADs is told of once', async t => {
+  const forecast = new HeadForecast();
+  let now = 0;
+  const look = (heads: number, listed: number, later = 5000): string | undefined => {
+    now += later;
+    return forecast.look({ heads, listed }, now);
+  };
+  t.equal(look(10, 5000), undefined);
+  t.equal(look(900, 900_000), undefined, 'listed by many, looked at by few');
+  // A minute of nothing: what was listed before is no part of the next walk.
+  t.equal(look(900, 900_000, 70_000), undefined);
+  t.equal(look(2500, 900_100), undefined);
+  t.equal(look(3000, 999_999), undefined, '100,000 of this walk, less 1');
+  t.match(
+    look(3500, 1_000_001),
+    /2,600 HEAD requests so far, about 100,001 if .* \(\$0\.04\); stat=list takes attributes from the listings/,
+  );
+  t.equal(look(900_000, 9_000_000), undefined, 'once');
+  const other = new HeadForecast();
+  t.match(
+    other.look({ heads: 150_000, listed: 0 }, 0),
+    /150,000 HEAD requests so far, about 150,000 /,
+    'names one by one',
+  );
 });
 
 t.test('numbers for people', async t => {
