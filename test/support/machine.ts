@@ -114,7 +114,11 @@ export class Machine {
         console += text;
       });
     }
-    const timer = setTimeout(() => child.kill('SIGKILL'), limit);
+    const timer = setTimeout(() => {
+      // The system inside is a child of it, and would live on.
+      spawnSync('pkill', ['-KILL', '-P', String(child.pid)]);
+      child.kill('SIGKILL');
+    }, limit);
     const code = await new Promise<number | string>(resolve =>
       child.once('close', (status, signal) => resolve(status ?? signal ?? '')),
     );
