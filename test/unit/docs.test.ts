@@ -10,6 +10,7 @@ const read = (file: string): string => readFileSync(join(root, file), 'utf8');
 
 const documents = [
   'README.md',
+  'README.ko.md',
   'CHANGELOG.md',
   'SECURITY.md',
   ...readdirSync(join(root, 'docs'))
