@@ -115,6 +115,18 @@ export const COMMANDS: readonly Command[] = [
     },
   },
   {
+    name: 'conflicts',
+    usage: '[DIRECTORY | BUCKET[:/path] [-o ...]]',
+    summary: 'files that two clients changed, and how to keep either',
+    text: 'Lists conflict copies (_conflict.HOST.TIME.NAME, made where a save met what another client had written meanwhile) below a directory of a mount, without one below the current directory, or in a bucket: both names, sizes and times, and the command that keeps the one or the other.',
+    mountOptions: true,
+    words: [0, 1],
+    async run({ positional, options }, output) {
+      const { conflictsCommand } = await import('./conflicts.ts');
+      await conflictsCommand(positional, options, output);
+    },
+  },
+  {
     name: 'restore',
     usage: '[--days=N] [--tier=TIER] FILE...',
     summary: 'bring files back from Glacier, or show how it stands',

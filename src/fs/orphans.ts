@@ -42,6 +42,11 @@ export class Orphans {
     return `${HIDDEN_PREFIX}unlinked/${this.#environment.options.hostname}/`;
   }
 
+  /** Where copies lie that nobody needs after a crash. What lies under `conflict/` and `exchange/` is somebody's only copy. */
+  get #swept(): readonly string[] {
+    return [this.prefix, `${HIDDEN_PREFIX}zeros/${this.#environment.options.hostname}/`];
+  }
+
   /** Makes the stored bytes of an open file independent of its name. To be called under the file's lock. */
   async keep(file: FileInode): Promise<void> {
     const { stored } = file;
@@ -129,9 +134,15 @@ export class Orphans {
   async sweep(): Promise<void> {
     const { store, clock, telemetry } = this.#environment;
     try {
-      const page = await store.list({ prefix: this.prefix });
-      const abandoned = page.objects.filter(object => clock.now() - object.lastModified > ABANDONED_AFTER);
-      await forEachLimit(abandoned, SWEEP_PARALLEL, object => store.delete(object.key));
+      for (const prefix of this.#swept) {
+        for (let continuation: string | undefined; ; ) {
+          const page = await store.list({ prefix, ...(continuation === undefined ? {} : { continuation }) });
+          const abandoned = page.objects.filter(object => clock.now() - object.lastModified > ABANDONED_AFTER);
+          await forEachLimit(abandoned, SWEEP_PARALLEL, object => store.delete(object.key));
+          if (page.next === undefined) break;
+          continuation = page.next;
+        }
+      }
     } catch (error) {
       telemetry.log.debug({ error }, 'hidden copies of earlier mounts were not swept');
     }
