@@ -7,6 +7,7 @@ import { examineMachine, thisMachine } from './doctor-machine.ts';
 import { CliError } from './exit-codes.ts';
 import { explainFailure } from './failures.ts';
 import { exitCodeOfFindings, type Finding, finding, findingLine } from './findings.ts';
+import { networkOptions } from './network-options.ts';
 import { openUnprobed } from './open-store.ts';
 import type { OptionValues } from './option-table.ts';
 import type { OptionWord } from './option-words.ts';
@@ -36,6 +37,7 @@ export async function doctorCommand(
   tell(modes(config.values));
   if (positional.length > 0) {
     try {
+      for (const found of await proxies(config.values, env)) tell(found);
       const store = await openUnprobed(config, new Counters());
       try {
         const { ro = false, public_bucket: anonymous = false } = config.values;
@@ -52,6 +54,14 @@ export async function doctorCommand(
     }
   }
   process.exitCode = exitCodeOfFindings(findings);
+}
+
+/** By which proxies requests go: a forgotten variable is the commonest reason of a bucket that cannot be reached. */
+async function proxies(values: OptionValues, env: CommandOutput['env']): Promise<Finding[]> {
+  const { proxy } = await networkOptions(values, env, undefined);
+  if (!proxy) return [];
+  const shown = [...new Set([proxy.secure, proxy.plain])].flatMap(text => text?.replace(/\/\/[^@/]*@/, '//') ?? []);
+  return [finding.ok('proxy', `${shown.join(', ')}${proxy.except ? `, but not for ${proxy.except}` : ''}`)];
 }
 
 const octal = (mode: number): string => `0${mode.toString(8).padStart(3, '0')}`;

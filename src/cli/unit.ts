@@ -77,7 +77,9 @@ export function unitOptions(
     .map(word => {
       const name = OPTION_OF_WORD.get(word.name);
       const value = name === undefined ? undefined : config.values[name];
-      return typeof value === 'string' && value.startsWith('/') ? { name: word.name, value } : word;
+      // `use_sse=custom:FILE` names a file too.
+      const isPath = typeof value === 'string' && /^(?:c(?:ustom)?:)?\//.test(value);
+      return isPath ? { name: word.name, value } : word;
     });
   if (account === undefined) return list;
   const defaults: OptionWord[] = [

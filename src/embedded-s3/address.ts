@@ -16,8 +16,14 @@ export interface Address {
 
 const AWS_HOST = /^(?:(.+)\.)?s3(?:-fips)?(?:[.-](?:dualstack\.)?([a-z]{2}(?:-[a-z]+)+-\d))?\.amazonaws\.com(?:\.cn)?$/;
 
+/** `NAME-ACCOUNT.s3-accesspoint.REGION…`; here an access point has the name of its bucket. */
+const ACCESS_POINT_HOST =
+  /^(.+)-\d{12}\.s3-accesspoint(?:-fips)?(?:\.dualstack)?\.([a-z]{2}(?:-[a-z]+)+-\d)\.amazonaws\.com(?:\.cn)?$/;
+
 function hostParts(host: string, names: readonly string[]): { bucket: string; region: string | undefined } {
   const name = (host.startsWith('[') ? host.replace(/\]:\d+$/, ']') : host.replace(/:\d+$/, '')).toLowerCase();
+  const accessPoint = ACCESS_POINT_HOST.exec(name);
+  if (accessPoint) return { bucket: accessPoint[1]!, region: accessPoint[2]! };
   const aws = AWS_HOST.exec(name);
   if (aws) return { bucket: aws[1] ?? '', region: aws[2] ?? 'global' };
   for (const known of names) {
@@ -57,4 +63,14 @@ export function parseQuery(raw: string): [string, string][] {
     pairs.push([name, value]);
   }
   return pairs;
+}
+
+/** The bucket and key that `x-amz-copy-source` names, decoded: `bucket/key`, or an access point's ARN with `/object/key`. */
+export function parseCopySource(text: string): { readonly bucket: string; readonly key: string } | undefined {
+  const decoded = percentDecode(text.replace(/^\//, ''));
+  const byArn = /^arn:[^:]*:s3:[^:]*:\d{12}:accesspoint\/([^/]+)\/object\/(.+)$/s.exec(decoded ?? '');
+  if (byArn) return { bucket: byArn[1]!, key: byArn[2]! };
+  const slash = decoded?.indexOf('/') ?? -1;
+  if (decoded === undefined || slash < 1 || slash === decoded.length - 1) return undefined;
+  return { bucket: decoded.slice(0, slash), key: decoded.slice(slash + 1) };
 }

@@ -1,5 +1,6 @@
 /** CopyObject, and the source of any copy. Bytes are shared, never copied. */
 import { authorize } from './access.ts';
+import { parseCopySource } from './address.ts';
 import {
   attributesOf,
   checkCustomerKey,
@@ -10,7 +11,6 @@ import {
   parseTagHeader,
   userMetadata,
 } from './attributes.ts';
-import { percentDecode } from './byte-string.ts';
 import { type BucketCall, headerOf, type Reply, versionHeader, xmlReply } from './call.ts';
 import { parseAlgorithm } from './checksums.ts';
 import { commit, contentChecksum, contentMd5 } from './commit.ts';
@@ -29,18 +29,16 @@ export interface CopySource {
 export function copySource(call: BucketCall): CopySource {
   const header = headerOf(call, 'x-amz-copy-source') ?? '';
   const [path = '', version] = header.split('?versionId=', 2);
-  const decoded = percentDecode(path.replace(/^\//, ''));
-  const slash = decoded?.indexOf('/') ?? -1;
-  if (decoded === undefined || slash < 1 || slash === decoded.length - 1) {
+  const named = parseCopySource(path);
+  if (!named) {
     throw new S3Failure('InvalidArgument', {
       message: 'Copy Source must mention the source bucket and key: sourcebucket/sourcekey',
       fields: { ArgumentName: 'x-amz-copy-source', ArgumentValue: header },
     });
   }
-  const bucketName = decoded.slice(0, slash);
+  const { bucket: bucketName, key } = named;
   const bucket = call.world.buckets.get(bucketName);
   if (!bucket) throw new S3Failure('NoSuchBucket', { fields: { BucketName: bucketName } });
-  const key = decoded.slice(slash + 1);
   const identity = call.verify ? call.signed?.credential : {};
   authorize(identity, 'GetObject', bucket, key, bucket.current(key), '');
   const object = findObject(bucket, key, version);

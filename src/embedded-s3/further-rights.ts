@@ -3,7 +3,7 @@
  * permissions for Amazon S3 API operations"): for tags, an ACL, and the keys of KMS.
  */
 import { authorize, authorizeKms } from './access.ts';
-import { percentDecode } from './byte-string.ts';
+import { parseCopySource } from './address.ts';
 import { type BucketCall, headerOf } from './call.ts';
 import type { Operation } from './route.ts';
 import type { StoredObject } from './state.ts';
@@ -60,9 +60,8 @@ function sourceOf(
   call: BucketCall,
 ): { readonly bucket: BucketCall['bucket']; readonly object: StoredObject } | undefined {
   const [path = ''] = (headerOf(call, 'x-amz-copy-source') ?? '').split('?', 1);
-  const decoded = percentDecode(path.replace(/^\//, '')) ?? '';
-  const slash = decoded.indexOf('/');
-  const bucket = call.world.buckets.get(decoded.slice(0, slash));
-  const object = bucket?.current(decoded.slice(slash + 1));
+  const named = parseCopySource(path);
+  const bucket = named && call.world.buckets.get(named.bucket);
+  const object = named && bucket?.current(named.key);
   return bucket && object ? { bucket, object } : undefined;
 }

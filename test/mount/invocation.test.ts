@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
+import { loggingProxy } from '../support/logging-proxy.ts';
 import { aPlace, BUCKET, output, type Place, PROGRAM } from '../support/s3mount-command.ts';
 
 t.setTimeout(120_000);
@@ -109,6 +110,23 @@ t.test('s3mount doctor, with what a mount would be given', async t => {
   t.notMatch(wrong.stdout, /wrong/);
   const { stdout: line } = await place.run(['doctor', '--translate', `s3fs ${BUCKET} /mnt -o ro -s`]);
   t.equal(line, `s3mount ${BUCKET} /mnt -o ro\n`);
+});
+
+t.test('http_proxy of the environment holds for the daemon', async t => {
+  const place = await aPlace(t);
+  const proxy = await loggingProxy(t, { where: () => place.server.port });
+  const options = place.options.replace(/url=[^,]*/, 'url=http://s3.example.org');
+  const { code, stderr } = await place.run([BUCKET, place.mountPoint, '-o', options], {
+    env: { http_proxy: proxy.url },
+  });
+  t.equal(code, 0, stderr);
+  await writeFile(join(place.mountPoint, 'a'), 'by proxy');
+  t.equal(place.server.getObject(BUCKET, 'a')?.bytes().toString(), 'by proxy');
+  t.equal(proxy.log.length, place.server.log.length);
+  const env = { http_proxy: proxy.url.replace('//', '//me:secret@'), no_proxy: 'localhost' };
+  const { stdout } = await place.run(['doctor', BUCKET, '-o', options], { env });
+  t.match(stdout, new RegExp(`^ok {4}proxy +${proxy.url}, but not for localhost$`, 'm'));
+  t.notMatch(stdout, /secret/);
 });
 
 t.test('keys that S3 does not know: one sentence, which says whose they are', async t => {

@@ -85,3 +85,22 @@ t.test('AWS_REGION names a place out of reach', async t => {
   process.env['AWS_REGION'] = 'us-west-2';
   t.equal(await regionOf(t, s3, network(s3.port, [GLOBAL, nameIn(SEOUL)], [nameIn('us-west-2')])), SEOUL);
 });
+
+t.test('an access point: by its ARN, copies too', async t => {
+  const host = 'reports-123456789012.s3-accesspoint.ap-northeast-2.amazonaws.com';
+  const s3 = await startEmbeddedS3({ buckets: [{ name: 'reports', region: SEOUL }], tls: { names: [host] } });
+  t.teardown(() => s3.close());
+  const store = await openS3Store({
+    bucket: `arn:aws:s3:${SEOUL}:123456789012:accesspoint/reports`,
+    prefix: 'a b/',
+    credentials: async () => s3.credential,
+    tls: { ca: s3.ca! },
+    tunnel: network(s3.port, [host]),
+  });
+  t.teardown(() => store.close());
+  await store.probe();
+  await store.put('x', [Buffer.from('x')], { headers: {}, metadata: {} }, { ifAbsent: true });
+  await store.copy(await store.head('x'), 'y', undefined, { ifAbsent: true });
+  await store.deleteMany(['x']);
+  t.same(s3.listKeys('reports'), ['a b/y']);
+});
