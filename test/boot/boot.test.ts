@@ -38,6 +38,8 @@ case $boot in
   2)
     # No login, no shell of rstudio's: the boot alone has mounted it, before this service was started.
     say mounted findmnt -no SOURCE,FSTYPE ${PLACE}
+    say fstab findmnt -no SOURCE,FSTYPE /mnt/fstab
+    say fstab-third as third cat /mnt/fstab/notes.txt
     say owner as rstudio stat -c %U:%G:%a ${PLACE}/notes.txt
     say rstudio as rstudio cat ${PLACE}/notes.txt
     say third as third cat ${PLACE}/notes.txt
@@ -76,6 +78,11 @@ t.test('installed, booted, rebooted, powered off', async t => {
   machine.run('useradd -m rstudio && useradd -m third && chmod 755 /home/rstudio');
   machine.write('home/rstudio/.passwd-s3fs', `${accessKeyId}:${secretAccessKey}\n`, 0o600);
   machine.run('chown rstudio: /home/rstudio/.passwd-s3fs');
+  // Root's mount by fstab, with root's keys.
+  machine.write('etc/passwd-s3fs', `${accessKeyId}:${secretAccessKey}\n`, 0o600);
+  const options = `_netdev,nofail,allow_other,umask=0022,url=${url},use_path_request_style`;
+  machine.run('mkdir -p /mnt/fstab');
+  machine.write('etc/fstab', `${BUCKET} /mnt/fstab fuse.s3mount ${options} 0 0\n`);
   machine.write('check/run', check(url), 0o755);
   machine.write(
     'etc/systemd/system/check.service',
@@ -97,6 +104,8 @@ t.test('installed, booted, rebooted, powered off', async t => {
     status: /works-bucket is mounted at/,
     write: 'written',
     mounted: /^works-bucket\s+fuse\.s3mount$/,
+    fstab: /^works-bucket\s+fuse\.s3mount$/,
+    'fstab-third': 'first boot',
     owner: 'rstudio:rstudio:755',
     rstudio: 'first boot',
     third: 'first boot',
