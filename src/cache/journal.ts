@@ -145,7 +145,8 @@ export class Journal {
   #sinceSpace = 0;
   #closed = false;
 
-  private constructor(options: JournalOptions) {
+  /** A log in a directory where none is; see `open`. */
+  constructor(options: JournalOptions) {
     this.#options = options;
     this.#owner = createHash('sha256').update(options.owner).digest();
   }

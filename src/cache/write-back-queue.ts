@@ -352,7 +352,7 @@ export class WriteBackQueue {
     if (next?.state === 'waiting' && !next.cancelRetry) {
       this.#runnable.push(next);
       // In a turn of its own: whoever was just told of `next` may not have noted it yet.
-      this.#pumpSoon(1);
+      setImmediate(() => this.#pumpSoon(0));
     }
   }
 

@@ -27,6 +27,14 @@ export const filesystem: Property<Command> = {
   runs: 300,
 };
 
+export const queued: Property<Command> = {
+  title: 'with write_back too, and S3 has it in the end',
+  step: command,
+  run: (setting, steps) => runCommands({ ...setting, writeBack: true }, steps),
+  maxLength: 60,
+  runs: 150,
+};
+
 const group: fc.Arbitrary<Group> = fc.record({
   commands: fc.array(command, { minLength: 2, maxLength: 3 }),
   delays: fc.array(fc.nat(4), { minLength: 1, maxLength: 5 }),
@@ -121,4 +129,4 @@ export const crashes: Property<CrashRun> = {
 };
 
 /** By name, as `npm run soak -- NAME …` takes them. */
-export const PROPERTIES = { filesystem, together, faults, conflicts, crashes } as const;
+export const PROPERTIES = { filesystem, queued, together, faults, conflicts, crashes } as const;

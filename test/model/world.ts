@@ -7,6 +7,7 @@ import { makeFileSystem, type TestFileSystem } from '../support/filesystem.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { MemoryStore } from '../support/memory-store.ts';
 import { type Life, mortal } from '../support/mortal-store.ts';
+import { freshWriteBack } from '../support/write-back.ts';
 import { ModelKernel, type OpenFile } from './kernel.ts';
 import { type Moment, ReferenceFileSystem, Refused } from './reference.ts';
 
@@ -24,6 +25,8 @@ export interface Setting {
   readonly budget: number;
   /** Directory for unsaved bytes that memory has no room for. */
   readonly spool: string;
+  /** Saves and unlinks are queued, and S3 follows. */
+  readonly writeBack?: boolean;
 }
 
 export type Outcome = { readonly value: unknown } | { readonly error: ErrnoCode };
@@ -77,8 +80,10 @@ export class World {
   mount(): void {
     const { ttl, openCheck, metadata, link, budget, remembers, spool } = this.setting;
     this.life = { isOver: false };
+    const store = mortal(this.store, this.life);
     this.fs = makeFileSystem({
-      store: mortal(this.store, this.life),
+      store,
+      ...(this.setting.writeBack && { writeBack: freshWriteBack({ store, clock: this.clock }) }),
       clock: this.clock,
       budget,
       sizes: TINY_SIZES,

@@ -30,14 +30,21 @@ export interface TestWriteBack {
   readonly swept: Promise<number>;
 }
 
-export async function makeWriteBack(options: WriteBackOptions): Promise<TestWriteBack> {
-  const { store, disk = new LossyDisk(), clock = systemClock, limit = 64 * 1024 * 1024, sync = 'group' } = options;
-  const telemetry = options.telemetry ?? new Counters();
+/** The same at once, on an empty disk. */
+export function freshWriteBack({
+  store,
+  clock = systemClock,
+  telemetry = new Counters(),
+}: WriteBackOptions): WriteBackStore {
   const { log } = telemetry;
-  const { journal, found } = await Journal.open({ directory: disk, owner: 'bucket', limit, sync, clock, log });
-  const uploads = new TrackedUploads(store, journal, telemetry);
-  const environment: WriteBackEnvironment = {
-    store: uploads,
+  const directory = new LossyDisk();
+  const journal = new Journal({ directory, owner: 'bucket', limit: 64 << 20, sync: 'group', clock, log });
+  return new WriteBackStore(environmentOf(store, journal, telemetry, clock));
+}
+
+function environmentOf(store: ObjectStore, journal: Journal, telemetry: Counters, clock: Clock): WriteBackEnvironment {
+  return {
+    store,
     journal,
     budget: new Budget(64 * 1024 * 1024),
     telemetry,
@@ -47,7 +54,15 @@ export async function makeWriteBack(options: WriteBackOptions): Promise<TestWrit
       return `${key.slice(0, name)}_conflict.${attempt}.${key.slice(name)}`;
     },
   };
-  const writeBack = new WriteBackStore(environment);
+}
+
+export async function makeWriteBack(options: WriteBackOptions): Promise<TestWriteBack> {
+  const { store, disk = new LossyDisk(), clock = systemClock, limit = 64 * 1024 * 1024, sync = 'group' } = options;
+  const telemetry = options.telemetry ?? new Counters();
+  const { log } = telemetry;
+  const { journal, found } = await Journal.open({ directory: disk, owner: 'bucket', limit, sync, clock, log });
+  const uploads = new TrackedUploads(store, journal, telemetry);
+  const writeBack = new WriteBackStore(environmentOf(uploads, journal, telemetry, clock));
   const { changes, lost } = writeBack.resume(found.filter(record => !isUploadRecord(record)));
   const swept = uploads.sweep(found.filter(isUploadRecord));
   return { store: writeBack, disk, journal, telemetry, resumed: changes, lost, swept };

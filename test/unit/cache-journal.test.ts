@@ -11,6 +11,8 @@ import { LossyDisk } from '../support/lossy-disk.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { seededRandom } from '../support/random.ts';
 
+/** Inputs of the fuzzer; millions by FUZZ= for a soak. */
+const FUZZ = Number(process.env['FUZZ'] ?? 20_000);
 const OWNER = new Uint8Array(32).fill(7);
 
 function options(directory: JournalOptions['directory'], more: Partial<JournalOptions> = {}): JournalOptions {
@@ -289,7 +291,7 @@ t.test('fuzz: of whatever bytes it makes no record that was not written', async 
         }
       },
     ),
-    { numRuns: 20_000 },
+    { numRuns: FUZZ },
   );
 });
 
