@@ -24,6 +24,8 @@ export interface Telemetry {
    * `doing` one word for people, such as `save`. Absent where nobody keeps it.
    */
   failed?(path: string, doing: string, error: unknown): void;
+  /** An attempt of a request failed and will be made again: whoever waits may ask why it takes so long. */
+  retrying?(error: unknown): void;
 }
 
 const nothing = (): void => {};

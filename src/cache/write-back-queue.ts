@@ -8,7 +8,7 @@
  * change a moment to become another or nothing.
  */
 import { type Clock, Semaphore } from '../concurrency.ts';
-import { isStoreError, StoreError } from '../errors.ts';
+import { isStoreError, StoreError, storeErrorFields } from '../errors.ts';
 import type { ObjectStore, Written } from '../s3/store.ts';
 import type { Telemetry } from '../telemetry.ts';
 import type { Budget } from './budget.ts';
@@ -402,6 +402,7 @@ export class WriteBackQueue {
       this.#next(change.key);
       return;
     }
+    telemetry.failed?.(change.key, change.kind === 'put' ? 'save' : 'delete', error);
     const isPassing = isStoreError(error, 'unavailable', 'timeout', 'conflict', 'corrupt', 'aborted');
     if (!isPassing && change.kind === 'delete') {
       telemetry.log.error({ key: change.key }, `not deleted in S3, so it is there again: ${failure.message}`);
@@ -413,7 +414,7 @@ export class WriteBackQueue {
     }
     change.state = isPassing ? 'waiting' : 'parked';
     telemetry.log.error(
-      { key: change.key, failures: change.failures },
+      { ...storeErrorFields(error), key: change.key, failures: change.failures },
       `not ${change.kind === 'put' ? 'saved' : 'deleted'} in S3: ${failure.message}; the journal has it${
         isPassing ? ', and it will be sent again' : ': it is sent again when it is flushed or written'
       }`,

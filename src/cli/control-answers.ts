@@ -13,6 +13,8 @@ export interface WhyAnswer {
   readonly readOnly: boolean;
   readonly since: string;
   readonly failures: readonly Failed[];
+  /** Attempts of the last minutes that failed and were, or will be, made again. */
+  readonly attempts: readonly Failed[];
 }
 
 /** The answer to `unsaved`. */
@@ -25,6 +27,9 @@ export interface AnswerParts extends Omit<ReportParts, 'status' | 'store'> {
   readonly filesystem: S3FileSystem;
   readonly store: S3Store;
 }
+
+/** ms: an attempt before that explains nothing that happens now. The longest pause between two is a minute. */
+const RECENT = 5 * 60_000;
 
 export function reportOf(parts: AnswerParts): MountReport {
   return mountReport({ ...parts, status: () => parts.filesystem.status() });
@@ -44,6 +49,7 @@ export function controlAnswers(parts: AnswerParts): ControlAnswers {
       readOnly: parts.readOnly,
       since: new Date(parts.since).toISOString(),
       failures: telemetry.failures.of(path),
+      attempts: telemetry.attempts.of(path).filter(({ last }) => parts.now() - last < RECENT),
     }),
     restore: ({ path, days, tier }, _, signal) =>
       days === undefined

@@ -32,7 +32,6 @@ export class MountMetrics {
 
   #families(report: MountReport): Family[] {
     const { requests, unsaved, memory, cache, failures } = report;
-    const retriesByS3 = requests.throttled;
     return [
       gauge('s3mount_info', 'What runs and what is mounted.', [
         {
@@ -74,14 +73,16 @@ export class MountMetrics {
         byLabel('direction', { in: requests.bytesIn, out: requests.bytesOut }),
       ),
       counter('s3mount_s3_retries_total', 'Requests sent again.', [{ value: requests.retries }]),
-      counter('s3mount_s3_throttled_total', 'Of those: S3 asked to slow down.', [{ value: retriesByS3 }]),
+      counter('s3mount_s3_throttled_total', 'Of those: S3 asked to slow down.', [{ value: requests.throttled }]),
       counter('s3mount_s3_cost_dollars_total', `Estimate of what the requests cost: ${report.cost.prices}.`, [
         { value: report.cost.dollars },
       ]),
       gauge('s3mount_unsaved_bytes', 'Bytes that S3 does not have yet.', [{ value: unsaved.bytes }]),
       gauge('s3mount_unsaved_files', 'Files with such bytes.', [{ value: unsaved.files }]),
-      gauge('s3mount_failing_saves', 'Of the 20 worst: files whose last save failed.', [
-        { value: unsaved.largest.filter(({ failedSaves }) => failedSaves > 0).length },
+      gauge('s3mount_failing_saves', 'Files (of the 20 worst, and of the journal) whose last save failed.', [
+        {
+          value: unsaved.largest.filter(({ failedSaves }) => failedSaves > 0).length + (report.queued?.failing ?? 0),
+        },
       ]),
       counter('s3mount_failures_total', 'What s3mount why would explain.', [{ value: failures.count }]),
       counter('s3mount_conflicts_total', 'Saves that met the change of another client.', [

@@ -63,6 +63,8 @@ export interface MountReport extends FileSystemStatus {
     readonly retries: number;
     /** Of the retries, those that S3 asked for. */
     readonly throttled: number;
+    /** The last attempt that failed and was, or will be, made again. */
+    readonly lastRetry?: Failed;
   };
   readonly cost: {
     readonly dollars: number;
@@ -104,6 +106,7 @@ export function mountReport(parts: ReportParts): MountReport {
   const { aheadBytes, freshBytes, hotBytes, pinnedBytes, hits, joined, misses } = blocks.stats;
   const seconds = Math.max(0, (parts.now() - parts.since) / 1000);
   const byKind = requestsByKind(telemetry);
+  const [lastRetry] = telemetry.attempts.latest(1);
   const dollars = costOf(byKind);
   const perDay = costPerDay(dollars, seconds);
   return {
@@ -142,6 +145,7 @@ export function mountReport(parts: ReportParts): MountReport {
       bytesOut: telemetry.get('s3.bytes_out'),
       retries: telemetry.get('s3.retries'),
       throttled: telemetry.get('s3.throttled'),
+      ...(lastRetry ? { lastRetry } : {}),
     },
     cost: { dollars, ...(perDay === undefined ? {} : { dollarsPerDay: perDay }), prices: PRICES_OF },
     operations: telemetry.byWord('op.'),

@@ -19,11 +19,13 @@ export function statusText(report: MountReport, installed: string, rates?: Rates
     () => ['since', sinceText(report)],
     () => ['unsaved', unsavedText(report)],
     () => unsavedFiles(report),
+    () => queueRow(report),
     () => ['memory', memoryText(report)],
     () => ['cache', cacheText(report)],
     () => diskRow(report),
     () => ['open', openText(report)],
     () => ['requests', requestsText(report)],
+    () => retryRow(report),
     () => (rates ? [['now', ratesText(report, rates)]] : []),
     () => ['cost', costText(report)],
     () => ['S3', featuresText(report)],
@@ -114,6 +116,22 @@ function requestsText({ requests }: MountReport): string {
   const again = retries === 0 ? '' : `; ${countText(retries)} tried again`;
   const slow = throttled === 0 ? '' : ` (${countText(throttled)} because S3 asked to slow down)`;
   return `${countText(all)}${named === '' ? '' : `: ${named}`}; ${bytesText(bytesIn)} in, ${bytesText(bytesOut)} out${again}${slow}`;
+}
+
+function retryRow({ requests: { lastRetry } }: MountReport): Row[] {
+  if (lastRetry === undefined) return [];
+  return [['', `the last tried again at ${timeText(lastRetry.last)}: ${shown(lastRetry.message)}`]];
+}
+
+/** What close has answered for and S3 does not have yet (`write_back`). */
+function queueRow({ queued }: MountReport): Row[] {
+  if (queued === undefined) return [];
+  const { files, deletes, bytes, oldest, failing } = queued;
+  if (files + deletes === 0) return [['queue', 'empty']];
+  const old = `the oldest for ${durationText(oldest / 1000)}`;
+  const failed = failing === 0 ? '' : `; the last attempt of ${countText(failing)} failed`;
+  const deleted = deletes === 0 ? '' : ` and ${countOf(deletes, 'deletion')}`;
+  return [['queue', `${countOf(files, 'file')}${deleted} in the journal, ${bytesText(bytes)}, ${old}${failed}`]];
 }
 
 function ratesText(report: MountReport, { seconds, before }: Rates): string {

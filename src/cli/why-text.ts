@@ -29,11 +29,19 @@ const MEANING: Partial<Readonly<Record<Failed['code'], string>>> = {
 };
 
 export function whyText(path: string, answer: WhyAnswer): string {
-  const { failures, since } = answer;
-  if (failures.length === 0) {
-    return `${shown(path)}: nothing that this mount did there has failed since ${timeText(Date.parse(since))}.`;
-  }
-  return failures.map(failed => failureText(path, failed, answer)).join('\n\n');
+  const { failures, since, attempts } = answer;
+  const texts = [
+    ...attempts.map(attempt => attemptText(path, attempt)),
+    ...failures.map(failed => failureText(path, failed, answer)),
+  ];
+  if (texts.length > 0) return texts.join('\n\n');
+  return `${shown(path)}: nothing that this mount did there has failed since ${timeText(Date.parse(since))}.`;
+}
+
+/** Somebody waits, or waited, for this. */
+function attemptText(path: string, { operation, message, last, times }: Failed): string {
+  const often = times === 1 ? '' : ` (${times} times)`;
+  return `${shown(path)}: an attempt of ${shown(operation)} failed at ${timeText(last)}${often} and is tried again.\n  ${sentence(shown(message))}`;
 }
 
 function failureText(path: string, failed: Failed, answer: WhyAnswer): string {

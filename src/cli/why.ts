@@ -21,7 +21,8 @@ export async function whyCommand(path: string, output: CommandOutput): Promise<v
     throw error instanceof NoAnswer ? noAnswer(place) : error;
   }
   output.print(whyText(path, answer));
-  if (answer.failures.length === 0) for (const line of await otherReasons(path, answer)) output.print(`  ${line}`);
+  if (answer.failures.length === 0 && answer.attempts.length === 0)
+    for (const line of await otherReasons(path, answer)) output.print(`  ${line}`);
 }
 
 /** What the kernel decides by itself never comes to the daemon: modes and owners, and what a program may not see at all. */

@@ -110,6 +110,7 @@ export class S3Requests {
       retrying: (failure, wait) => {
         telemetry.count('s3.retries');
         if (failure.throttled) telemetry.count('s3.throttled');
+        telemetry.retrying?.(failure.error);
         telemetry.log.debug({ reason: failure.message, wait: Math.round(wait) }, 'request to S3 is tried again');
       },
     };

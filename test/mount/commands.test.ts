@@ -118,6 +118,16 @@ t.test('why: what S3 refused, with the request id and the action that is missing
   const refused = log.split('\n').find(line => line.includes('"op":"flush"'));
   t.match(JSON.parse(refused!), { requestId: /./, s3Code: 'AccessDenied', status: 403, key: 'dir/a', code: 'EACCES' });
 
+  server.putObject(BUCKET, 'slow', 'x');
+  server.faults.add({ kind: 'status', status: 503, code: 'SlowDown', operation: 'GetObject', key: 'slow', count: 2 });
+  t.equal(await readFile(join(mountPoint, 'slow'), 'utf8'), 'x');
+  const slow = await place.run(['why', join(mountPoint, 'slow')]);
+  t.match(slow.stdout, /slow: an attempt of GetObject failed at .* \(2 times\) and is tried again\.\n .*503 SlowDown/);
+  t.match(
+    (await place.run(['status', mountPoint])).stdout,
+    /2 tried again \(2 because S3 .*\n +the last tried again at .*SlowDown/,
+  );
+
   const stuck = await place.run(['flush', mountPoint]);
   t.match(stuck, { code: 20, stderr: /not saved: .*dir\/a \(.*AccessDenied/ });
   const { stdout } = await place.run(['status', mountPoint]);
@@ -176,5 +186,27 @@ t.test('warm reads files and directories into the cache, and says what it cannot
   const frozen = await place.run(['warm', join(mountPoint, 'frozen')]);
   t.match(frozen, { code: 13, stdout: /^0 files read/, stderr: /not read: .*frozen\/x \(EACCES.*s3mount why PATH/ });
   t.match(await place.run(['warm', place.directory]), { code: 14 });
+  t.match(await place.run(['umount', mountPoint]), { code: 0 });
+});
+
+t.test('write_back: what is in the journal is shown, explained and flushed', async t => {
+  const place = await aPlace(t);
+  const { mountPoint, server } = place;
+  await place.mount('write_back');
+  server.faults.add({ kind: 'status', status: 403, code: 'AccessDenied', operation: 'PutObject', key: 'f' });
+  await writeFile(join(mountPoint, 'f'), 'later');
+  await eventually(
+    t,
+    async () => (await place.run(['why', join(mountPoint, 'f')])).stdout.includes('lack s3:PutObject'),
+    'what failed after close had returned',
+  );
+  const { stdout } = await place.run(['status', mountPoint]);
+  t.match(stdout, /unsaved +5 bytes in 1 file\n/);
+  t.match(stdout, /queue +1 file in the journal, 5 bytes, the oldest for \d+ s; the last attempt of 1 failed/);
+  t.match(await place.run(['flush', mountPoint]), { code: 20, stderr: /not saved: .*\/f \(.*AccessDenied/ });
+  server.faults.clear();
+  t.match(await place.run(['flush', mountPoint]), { code: 0, stdout: /1 file saved/ });
+  t.equal(server.getObject(BUCKET, 'f')?.bytes().toString(), 'later');
+  t.match((await place.run(['status', mountPoint])).stdout, /queue +empty/);
   t.match(await place.run(['umount', mountPoint]), { code: 0 });
 });

@@ -83,7 +83,7 @@ t.test('why: the action that is missing, KMS, the archive, the request id', asyn
     const memory = new FailureMemory(() => 0);
     memory.add('a/b', 'close', new StoreError(kind, 'what the log has', details));
     const answer = { bucket: 'bk', prefix: 'pre/', readOnly: false, since: '2026-01-01T00:00:00Z' };
-    return whyText('/mnt/a/b', { ...answer, failures: memory.of('a/b') });
+    return whyText('/mnt/a/b', { ...answer, attempts: [], failures: memory.of('a/b') });
   };
   const denied = { status: 403, s3Code: 'AccessDenied', requestId: 'REQ7', key: 'a/b' };
   const put = say({ ...denied, operation: 'PutObject' });
