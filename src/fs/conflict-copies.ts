@@ -4,17 +4,16 @@
  * Difficulties: (1) What is at hand is simply saved under another name. But bytes that are only in parts of an upload can
  * become an object under one name only, the one that now holds theirs. Then theirs is copied aside on the server, ours
  * takes the name for a moment, is copied to its own name, and theirs goes back. (2) A crash at any point of this must leave
- * both versions somewhere, so nothing is deleted or replaced before its copy is there. (3) The outcome of the save in the
+ * both versions somewhere, so nothing is deleted or replaced before its copy is there (and see `Leftovers`). (3) The outcome of the save in the
  * midst of it may be unknown: then theirs stays aside until a later save has settled it.
  */
-import { randomUUID } from 'node:crypto';
 import { copyObject, needsDescription } from '../cache/object-copy.ts';
 import { FsError, isStoreError, type StoreError } from '../errors.ts';
 import type { ObjectDescription, ObjectInfo, ObjectVersion, WriteCondition } from '../s3/store.ts';
 import { conflictName } from './conflict-name.ts';
 import type { Environment } from './environment.ts';
 import type { DirectoryInode, FileInode } from './inode.ts';
-import { HIDDEN_PREFIX } from './keys.ts';
+import { keyAside } from './leftovers.ts';
 import type { Namespace } from './namespace.ts';
 
 /** How often theirs may change under our hands before we leave it to the next save. */
@@ -171,7 +170,7 @@ export class ConflictCopies {
 
   async #putAside(file: FileInode): Promise<Aside | undefined> {
     const { store, options } = this.#environment;
-    const key = `${HIDDEN_PREFIX}conflict/${options.hostname}/${randomUUID()}`;
+    const key = keyAside(options.hostname, file.key, store.limits.maxKeyBytes - store.prefixBytes);
     for (let attempt = 1; ; attempt++) {
       try {
         const theirs = await store.head(file.key);

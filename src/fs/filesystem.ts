@@ -37,6 +37,7 @@ import { HandleTable } from './handles.ts';
 import { Indexers } from './indexers.ts';
 import { DirectoryInode, FileInode, type Inode, SpecialInode } from './inode.ts';
 import { byteLength, HIDDEN_PREFIX, isShowable, NAME_MAX } from './keys.ts';
+import { Leftovers } from './leftovers.ts';
 import { O_ACCMODE, O_RDONLY, S_IFLNK, S_IFMT, S_IFREG, typeOf, withoutSuidgid } from './modes.ts';
 import { Names } from './names.ts';
 import { Namespace } from './namespace.ts';
@@ -520,7 +521,7 @@ export class S3FileSystem implements FileSystemOps {
 
   /** What may be done in the background once the mount answers. */
   started(): void {
-    if (!this.#environment.options.readOnly) void this.#orphans.sweep();
+    if (!this.#environment.options.readOnly) void new Leftovers(this.#environment).sweep();
   }
 
   /** Saves everything that S3 does not have. Resolves also if some of it could not be saved: see `unsaved`. */

@@ -12,14 +12,11 @@ import { forEachLimit } from '../concurrency.ts';
 import type { ObjectVersion } from '../s3/store.ts';
 import type { Environment } from './environment.ts';
 import type { FileInode } from './inode.ts';
-import { HIDDEN_PREFIX } from './keys.ts';
+import { hiddenPlace } from './leftovers.ts';
 import type { Saver } from './saver.ts';
 
 /** Up to this a file is read into memory (one GET at most), above it is copied on the server: bytes. */
 const MAX_PINNED = 8 * 1024 * 1024;
-
-/** A hidden copy older than this belongs to no live mount's open file any more: ms. A week. */
-const ABANDONED_AFTER = 7 * 24 * 3600 * 1000;
 
 const SWEEP_PARALLEL = 4;
 
@@ -39,12 +36,7 @@ export class Orphans {
   }
 
   get prefix(): string {
-    return `${HIDDEN_PREFIX}unlinked/${this.#environment.options.hostname}/`;
-  }
-
-  /** Where copies lie that nobody needs after a crash. What lies under `conflict/` and `exchange/` is somebody's only copy. */
-  get #swept(): readonly string[] {
-    return [this.prefix, `${HIDDEN_PREFIX}zeros/${this.#environment.options.hostname}/`];
+    return hiddenPlace('unlinked', this.#environment.options.hostname);
   }
 
   /** Makes the stored bytes of an open file independent of its name. To be called under the file's lock. */
@@ -128,23 +120,5 @@ export class Orphans {
         () => {},
       );
     });
-  }
-
-  /** Deletes what earlier mounts of this host left behind. Best effort, in the background. */
-  async sweep(): Promise<void> {
-    const { store, clock, telemetry } = this.#environment;
-    try {
-      for (const prefix of this.#swept) {
-        for (let continuation: string | undefined; ; ) {
-          const page = await store.list({ prefix, ...(continuation === undefined ? {} : { continuation }) });
-          const abandoned = page.objects.filter(object => clock.now() - object.lastModified > ABANDONED_AFTER);
-          await forEachLimit(abandoned, SWEEP_PARALLEL, object => store.delete(object.key));
-          if (page.next === undefined) break;
-          continuation = page.next;
-        }
-      }
-    } catch (error) {
-      telemetry.log.debug({ error }, 'hidden copies of earlier mounts were not swept');
-    }
   }
 }

@@ -18,7 +18,7 @@ import type { ContentTypes } from './content-types.ts';
 import { Descriptions } from './descriptions.ts';
 import type { Environment } from './environment.ts';
 import { type DirectoryInode, descendants, FileInode, type SpecialInode } from './inode.ts';
-import { HIDDEN_PREFIX } from './keys.ts';
+import { hiddenPlace } from './leftovers.ts';
 import { MetadataSaver } from './metadata-saver.ts';
 import { Moves } from './moves.ts';
 import type { Namespace } from './namespace.ts';
@@ -58,7 +58,7 @@ export class Saver {
         return { ...description, metadata: withoutChecksums(description.metadata) };
       },
       condition: this.#condition(file),
-      aside: () => `${HIDDEN_PREFIX}zeros/${this.#environment.options.hostname}/${randomUUID()}`,
+      aside: () => hiddenPlace('zeros', this.#environment.options.hostname) + randomUUID(),
     };
   }
 

@@ -67,6 +67,8 @@ export interface ConditionalWriterOptions {
 export class ConditionalWriter {
   readonly #options: ConditionalWriterOptions;
   readonly #kept = new Map<ConditionalOperation, boolean>();
+  /** The change under way that finds it out. */
+  readonly #probing = new Map<ConditionalOperation, Promise<unknown>>();
   readonly #unquoted = new Map<EtagUse, boolean>();
   /** ETags that writes of unknown outcome would have made, by key. */
   readonly #doubtful = new Map<string, string>();
@@ -115,7 +117,15 @@ export class ConditionalWriter {
     if (condition && this.kept(operation) === undefined && write.small) {
       // For a copy a new name will do as well: If-Match on a name that is free is a 404.
       if ('ifMatch' in condition || operation === 'CopyObject') {
-        const written = await this.#probe(write, condition);
+        const other = this.#probing.get(operation);
+        if (other) {
+          // Of many changes at once the first finds out for all.
+          await other.catch(() => {});
+          return this.write(write);
+        }
+        const probing = this.#probe(write, condition).finally(() => this.#probing.delete(operation));
+        this.#probing.set(operation, probing);
+        const written = await probing;
         if (written) return written;
       }
     }
