@@ -140,3 +140,9 @@ export function storeErrorFields(error: unknown): Readonly<Record<string, unknow
   const fields = { request: operation, key, status, s3Code, requestId };
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 }
+
+/** Text from outside (a key, an answer), made fit for one line of a log or a terminal: nothing in it moves a cursor or breaks a line. */
+export function visible(text: string): string {
+  // All that is not a visible character or a space: control, format and direction marks, halves of pairs, unassigned.
+  return text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '?');
+}

@@ -3,6 +3,7 @@
  *
  * 1, 4 and 32 mean what mount(8) means by them; the others tell apart what a person mends in different places.
  */
+import { visible } from '../errors.ts';
 export const EXIT = {
   /** Mounted and answering; or unmounted with everything saved. */
   ok: 0,
@@ -49,7 +50,7 @@ export function usageError(message: string): CliError {
 
 /** The line on stderr, with the program's name in front as every Unix program has it. */
 export function errorLine(error: unknown): string {
-  if (error instanceof CliError) return `s3mount: ${error.message}`;
+  if (error instanceof CliError) return `s3mount: ${visible(error.message)}`;
   if (error instanceof Error) return `s3mount: internal error: ${error.stack ?? error.message}`;
   return `s3mount: internal error: ${String(error)}`;
 }

@@ -1,5 +1,6 @@
 /** The daemon's process: signals, log, mount, life, end. */
 import { closeSync, openSync, writeSync } from 'node:fs';
+import { visible } from '../errors.ts';
 import type { Log } from '../telemetry.ts';
 import { type ControlAnswers, ControlServer } from './control-server.ts';
 import { EXIT, errorLine, exitCodeOf } from './exit-codes.ts';
@@ -19,7 +20,7 @@ const HOUR = 3_600_000;
 /** Never returns while the process lives: it ends by itself, with the exit code of how the mount ended. */
 export async function runDaemon(config: Config, listener: StartListener, background: boolean): Promise<void> {
   // In the background nobody reads it; the log has the same line.
-  const say = background ? () => {} : (line: string): void => void writeSync(2, `s3mount: ${line}\n`);
+  const say = background ? () => {} : (line: string): void => void writeSync(2, `s3mount: ${visible(line)}\n`);
   // Timers of the layers below keep no process alive; while one waits to try S3 again, nothing else might.
   setInterval(() => {}, HOUR);
   const exit = await prepareExit();

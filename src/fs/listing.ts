@@ -132,6 +132,11 @@ export interface ParsedPage {
   readonly last: string | undefined;
 }
 
+const HIDDEN_NAMES: ReadonlySet<string> = new Set([
+  HIDDEN_PREFIX.slice(0, -1),
+  `${HIDDEN_PREFIX.slice(0, -1)}${FOLDER_SUFFIX}`,
+]);
+
 /** Takes a page of the directory with key `directory` apart. */
 export function parsePage(directory: string, page: ListPage): ParsedPage {
   const names = new Map<string, ListedName>();
@@ -143,6 +148,8 @@ export function parsePage(directory: string, page: ListPage): ParsedPage {
       marker = object;
       continue;
     }
+    // Objects that would show where our own prefix is: lookup does not know them either.
+    if (HIDDEN_NAMES.has(object.key)) continue;
     if (name.length > FOLDER_SUFFIX.length && name.endsWith(FOLDER_SUFFIX)) {
       const folder = name.slice(0, -FOLDER_SUFFIX.length);
       if (isShowable(folder)) {

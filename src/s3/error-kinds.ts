@@ -3,7 +3,7 @@
  * and HTTP's statuses to `StoreErrorKind`, what may be done about it here, and the sentence for people.
  */
 import type { StoreErrorKind } from '../errors.ts';
-import { StoreError } from '../errors.ts';
+import { StoreError, visible } from '../errors.ts';
 import type { BucketEndpoint } from './endpoint.ts';
 import { HttpError } from './http-message.ts';
 import type { Headers } from './object-headers.ts';
@@ -185,8 +185,7 @@ function advice(kind: StoreErrorKind, code: string | undefined, subject: Subject
 
 /** Text from outside, made fit for a log line or a terminal. */
 export function printable(text: string, limit = 200): string {
-  // All that is not a visible character or a space: control, format and direction marks, halves of pairs, unassigned.
-  const clean = text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '?');
+  const clean = visible(text);
   return clean.length > limit ? `${clean.slice(0, limit)}…` : clean;
 }
 

@@ -1,5 +1,5 @@
 /** What S3 keeps beside an object's bytes, as headers: written in full with each object, read from each HEAD and GET. */
-import { StoreError } from '../errors.ts';
+import { StoreError, visible } from '../errors.ts';
 import { quotedEtag } from './listing.ts';
 import { encodeComponent } from './sigv4.ts';
 import type { ContentHeaders, ObjectDescription, ObjectInfo } from './store.ts';
@@ -107,7 +107,9 @@ export function objectInfo(key: string, size: number, headers: Headers, arrived:
   const etag = headers.get('etag');
   const lastModified = httpDate(headers.get('last-modified'));
   if (!etag || lastModified === undefined) {
-    throw new StoreError('corrupt', `the answer for "${key}" has no ETag or no Last-Modified: this is no S3`, { key });
+    throw new StoreError('corrupt', `the answer for "${visible(key)}" has no ETag or no Last-Modified: this is no S3`, {
+      key,
+    });
   }
   const contentHeaders: Partial<Record<keyof ContentHeaders, string>> = {};
   for (const [field, name] of CONTENT_HEADERS) {

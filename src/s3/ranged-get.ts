@@ -6,7 +6,7 @@
  * comes whole is handed on when its bytes have been verified (`verification.ts`).
  */
 import { StoreError } from '../errors.ts';
-import { isWebPage } from './error-kinds.ts';
+import { isWebPage, printable } from './error-kinds.ts';
 import type { ResponseHead } from './http-message.ts';
 import { quotedEtag } from './listing.ts';
 import { objectInfo } from './object-headers.ts';
@@ -124,10 +124,14 @@ export class RangedGet {
     const etag = quotedEtag(head.headers.get('etag') ?? '');
     if (must !== undefined && etag !== must) {
       // The store ignores If-Match on reads: then this check is ours.
-      throw new StoreError('precondition-failed', `GetObject of "${this.#key}": it is now version ${etag}`, {
-        operation: 'GetObject',
-        key: this.#key,
-      });
+      throw new StoreError(
+        'precondition-failed',
+        `GetObject of "${printable(this.#key, 1024)}": it is now version ${etag}`,
+        {
+          operation: 'GetObject',
+          key: this.#key,
+        },
+      );
     }
     if (!this.#info) {
       this.#info = objectInfo(this.#key, range.size, head.headers, this.#requests.options.clock.now());
@@ -170,7 +174,7 @@ export class RangedGet {
   }
 
   #corrupt(what: string): StoreError {
-    return new StoreError('corrupt', `GetObject of "${this.#key}": ${what}`, {
+    return new StoreError('corrupt', `GetObject of "${printable(this.#key, 1024)}": ${what}`, {
       operation: 'GetObject',
       key: this.#key,
     });
