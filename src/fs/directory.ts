@@ -19,6 +19,7 @@ import { type ListedName, Listing, parsePage, sortNames } from './listing.ts';
 import { direntType, S_IFDIR, S_IFREG } from './modes.ts';
 import type { Namespace } from './namespace.ts';
 import { MAX_LINK } from './posix.ts';
+import { SnapshotEntries } from './snapshot-entries.ts';
 
 /** Entries whose metadata is asked for at once, ahead of the reader: about what one READDIRPLUS answer holds. */
 const HEAD_WINDOW = 256;
@@ -58,6 +59,7 @@ export class DirectoryReader {
     }
     if (sink.plus) this.#plusCalls++;
     const snapshot = this.#snapshot;
+    snapshot.entries.passed(cookie - FIRST_ENTRY);
     for (let place = cookie; ; place++) {
       if (place < FIRST_ENTRY) {
         if (!sink.add(this.#dots(place))) return;
@@ -65,7 +67,7 @@ export class DirectoryReader {
       }
       const index = place - FIRST_ENTRY;
       while (index >= snapshot.entries.length && !snapshot.ended) await snapshot.grow(signal);
-      const listed = snapshot.entries[index];
+      const listed = snapshot.entries.at(index);
       if (!listed) return;
       // The kernel asks again for attributes only while somebody stats the entries.
       if (sink.plus && this.#plusCalls > 1) await snapshot.describe(index, signal);
@@ -117,7 +119,7 @@ export function entryOf(environment: Environment, namespace: Namespace, inode: I
 }
 
 class Snapshot {
-  readonly entries: ListedName[] = [];
+  readonly entries = new SnapshotEntries();
   /** Age of what is listed, ms of the monotonic clock. */
   at: number;
   ended = false;
@@ -245,7 +247,7 @@ class Snapshot {
     this.#describedTo = index + window.length;
     const directory = this.#directory;
     await forEachLimit(window, PARALLEL_HEADS, async listed => {
-      if (this.#namespace.isKnown(directory, listed)) return;
+      if ((!listed.object && !listed.directory) || this.#namespace.isKnown(directory, listed)) return;
       // An error shows when the entry itself is asked for.
       try {
         const found = await this.#namespace.find(directory, listed.name, signal);

@@ -11,6 +11,8 @@ export interface Environment extends ContentEnvironment {
   readonly options: FileSystemOptions;
   /** The kernel's notifier, from the moment the mount answers. */
   notifier: KernelNotifier | undefined;
+  /** Above so many inodes the kernel is asked to forget some; default: `MAX_INODES`. */
+  readonly maxInodes?: number;
   /** What earlier mounts learned; without it each mount asks anew. */
   readonly persistentIndex?: PersistentIndex;
 }

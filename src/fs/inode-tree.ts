@@ -66,8 +66,16 @@ export class InodeTree {
     );
   }
 
+  /** Called when there is one inode more. */
+  protected grown(): void {}
+
+  protected get inodesByNumber(): ReadonlyMap<number, Inode> {
+    return this.#inodes;
+  }
+
   #adopt<T extends Inode>(inode: T): T {
     this.#inodes.set(inode.nodeid, inode);
+    this.grown();
     inode.parent!.children.set(inode.name, inode);
     return inode;
   }

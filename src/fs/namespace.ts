@@ -16,6 +16,7 @@ import { DirectoryListings } from './directory-listings.ts';
 import { DirectoryMarkers } from './directory-markers.ts';
 import type { Environment } from './environment.ts';
 import { DirectoryInode, FileInode, type Inode, SpecialInode } from './inode.ts';
+import { InodeLimit } from './inode-limit.ts';
 import { InodeTree } from './inode-tree.ts';
 import type { RangeAnswer } from './listed-ranges.ts';
 import type { ListedName, Listing } from './listing.ts';
@@ -41,10 +42,12 @@ export class Namespace extends InodeTree {
   readonly listings: DirectoryListings;
   readonly ahead: AskedAhead;
   readonly #environment: Environment;
+  readonly #limit: InodeLimit;
 
   constructor(environment: Environment) {
     super(rootPosix(environment.options, environment.clock.now()));
     this.#environment = environment;
+    this.#limit = new InodeLimit(environment, this.inodesByNumber, environment.maxInodes);
     this.requests = new MetadataRequests(environment);
     this.markers = new DirectoryMarkers(environment, this.requests, this.root);
     this.listings = new DirectoryListings(environment, this.requests, this.markers, directory =>
@@ -55,6 +58,10 @@ export class Namespace extends InodeTree {
 
   get index(): MetadataIndex {
     return this.requests.index;
+  }
+
+  protected override grown(): void {
+    this.#limit.grown();
   }
 
   /** A listing under way ahead of somebody may not show what was changed in a directory that is forgotten now. */

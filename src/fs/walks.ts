@@ -172,7 +172,11 @@ export class Walks {
 
   /** A directory was opened. */
   descended(directory: DirectoryInode): void {
-    if (directory.parent) this.#walks.get(directory.parent)?.habits.descends.done();
+    const { parent, name } = directory;
+    if (!parent) return;
+    // Its entry may have come with the names of its parent: then nobody looked it up.
+    this.looked(parent, name);
+    this.#walks.get(parent)?.habits.descends.done();
   }
 
   #walkOf(directory: DirectoryInode): Walk {

@@ -43,6 +43,8 @@ export interface TestOptions {
   readonly tier?: BlockTier;
   /** Default: unsaved bytes stay in memory. */
   readonly spool?: SpoolOptions;
+  /** Inodes above which the kernel is asked to forget some. */
+  readonly maxInodes?: number;
   /** Where the persistent index lies; default: none. */
   readonly indexRoot?: string;
   /** A queue before `store`. */
@@ -89,6 +91,7 @@ export function makeFileSystem(test: TestOptions = {}): TestFileSystem {
     notifier: undefined,
     options: { ...DEFAULT_OPTIONS, ...test.options },
     mimeTypes: '',
+    ...(test.maxInodes !== undefined && { maxInodes: test.maxInodes }),
     ...(test.indexRoot !== undefined && {
       persistentIndex: new PersistentIndex({ root: test.indexRoot, name: 'bucket', clock, log: counters.log }),
     }),
