@@ -1,5 +1,6 @@
 /** What is asked for ahead of programs that go through directories: listings that nobody has looked up yet, first bytes of files. */
 import type { StoredContent } from '../cache/stored-content.ts';
+import { forEachLimit } from '../concurrency.ts';
 import type { ListedObject } from '../s3/store.ts';
 import type { DirectoryMarkers } from './directory-markers.ts';
 import type { Environment } from './environment.ts';
@@ -8,6 +9,16 @@ import { Listing, parsePage } from './listing.ts';
 import type { MetadataRequests } from './metadata-requests.ts';
 import type { UnshowableKeys } from './unshowable-keys.ts';
 
+/** Of what is kept of many small directories so many files are read at a time. */
+const PARALLEL_RECALLS = 16;
+
+/** All that lies in one directory. */
+export interface FoundDirectory {
+  readonly key: string;
+  readonly objects: readonly ListedObject[];
+  readonly prefixes: readonly string[];
+}
+
 export class AskedAhead {
   readonly #environment: Environment;
   readonly #requests: MetadataRequests;
@@ -15,24 +26,53 @@ export class AskedAhead {
   readonly #unshowable: UnshowableKeys;
   /** By key of the directory. */
   readonly #listed = new Map<string, { readonly listing: Listing; readonly marker: ListedObject | undefined }>();
-  #epoch = 0;
+  /** Listings on their way, by key of the directory. */
+  readonly #coming = new Map<string, Promise<unknown>>();
+  readonly #inodeOf: (key: string) => DirectoryInode | undefined;
+  #droppedAt = Number.NEGATIVE_INFINITY;
+  /** When this mount last changed something there, ms of the monotonic clock; oldest first, no older than listings live. */
+  readonly #changed = new Map<string, number>();
 
+  /** `inodeOf`: the inode of a directory's key, where the tree holds one. */
   constructor(
     environment: Environment,
     requests: MetadataRequests,
     markers: DirectoryMarkers,
     unshowable: UnshowableKeys,
+    inodeOf: (key: string) => DirectoryInode | undefined,
   ) {
     this.#environment = environment;
     this.#requests = requests;
     this.#markers = markers;
     this.#unshowable = unshowable;
+    this.#inodeOf = inodeOf;
   }
 
-  /** What was listed ahead is no longer to be believed. */
+  /** What was listed ahead is no longer to be believed: keys changed as a whole. */
   drop(): void {
-    this.#epoch++;
+    this.#droppedAt = this.#environment.clock.monotonic();
     this.#listed.clear();
+  }
+
+  /** This mount changed names in the directory with this key, or took it away: what was asked before does not show it. */
+  distrust(key: string): void {
+    const now = this.#environment.clock.monotonic();
+    this.#listed.delete(key);
+    this.#changed.delete(key);
+    this.#changed.set(key, now);
+    for (const [old, at] of this.#changed) {
+      if (now - at <= this.#environment.options.ttl) break;
+      this.#changed.delete(old);
+    }
+  }
+
+  /** Whether what was asked at `at` may be believed of this directory. */
+  #mayBelieve(key: string, at: number): boolean {
+    return this.#requests.isRecent(at) && at > this.#droppedAt && at > (this.#changed.get(key) ?? at - 1);
+  }
+
+  listingOf(key: string): Listing | undefined {
+    return this.#listed.get(key)?.listing;
   }
 
   has(key: string): boolean {
@@ -57,28 +97,72 @@ export class AskedAhead {
     return head.then(() => found);
   }
 
-  /** Lists a directory whole, if that is one page; not kept where nobody wants it any more when it comes (`isWanted`). */
-  list(key: string, isWanted: () => boolean): Promise<Listing | undefined> {
-    const { store, clock, options } = this.#environment;
-    const epoch = this.#epoch;
-    const listing = new Listing(clock.monotonic());
-    return store.list({ prefix: key, delimiter: '/' }).then(async page => {
-      await this.#requests.index.recall(key, page.objects);
-      const parsed = parsePage(key, page);
-      // Looked up meanwhile, or changed: whoever has it asks for itself.
-      if (page.next !== undefined || epoch !== this.#epoch || !isWanted()) return undefined;
-      listing.add(parsed, listing.at);
-      this.#unshowable.met(parsed.unshowable);
+  /** The listing of this directory that is on its way, by itself or with others. Never rejects. */
+  coming(key: string): Promise<unknown> | undefined {
+    return this.#coming.get(key);
+  }
+
+  /** Whoever comes to this directory meanwhile waits for `answer`. */
+  expect(key: string, answer: Promise<unknown>): void {
+    const done = (): void => {
+      if (this.#coming.get(key) === expected) this.#coming.delete(key);
+    };
+    const expected = answer.then(done, done);
+    this.#coming.set(key, expected);
+  }
+
+  /** Lists a directory whole, if that is one page. */
+  list(key: string): Promise<Listing | undefined> {
+    const { store, clock } = this.#environment;
+    const at = clock.monotonic();
+    const listing = store.list({ prefix: key, delimiter: '/' }).then(async page => {
+      if (page.next !== undefined) return undefined;
+      const [found] = await this.#adopt([{ key, objects: page.objects, prefixes: page.prefixes }], at);
+      return found;
+    });
+    this.expect(key, listing);
+    return listing;
+  }
+
+  /** Takes directories that were listed whole, asked for at `at`, but those that were changed since. */
+  async adopt(found: readonly FoundDirectory[], at: number): Promise<void> {
+    await this.#adopt(found, at);
+  }
+
+  async #adopt(found: readonly FoundDirectory[], at: number): Promise<(Listing | undefined)[]> {
+    const { clock, options } = this.#environment;
+    await forEachLimit(found, PARALLEL_RECALLS, async ({ key, objects }) => {
+      await this.#requests.index.recall(key, objects);
+    });
+    const kept: { key: string; listing: Listing }[] = [];
+    const listings = found.map(({ key, objects, prefixes }) => {
+      // Changed meanwhile: whoever needs it asks for itself.
+      if (!this.#mayBelieve(key, at)) return undefined;
+      const inode = this.#inodeOf(key);
+      if (inode && (inode.changes.any || inode.localOnly || (inode.listing?.at ?? Number.NEGATIVE_INFINITY) >= at)) {
+        return undefined;
+      }
+      const parsed = parsePage(key, { objects, prefixes, serverDate: 0 });
+      const listing = new Listing(at);
+      listing.add(parsed, at);
       listing.complete = true;
+      this.#unshowable.met(parsed.unshowable);
       const { marker } = parsed;
-      if (marker && options.stat === 'exact' && !this.#requests.known(marker, listing.at))
-        this.#requests.ahead(marker.key);
-      this.#listed.set(key, { listing, marker: parsed.marker });
-      clock.after(options.ttl, () => {
-        if (this.#listed.get(key)?.listing === listing) this.#listed.delete(key);
-      });
+      if (marker && options.stat === 'exact' && !this.#requests.known(marker, at)) this.#requests.ahead(marker.key);
+      if (inode) {
+        inode.listing = listing;
+        inode.large = false;
+        this.#markers.listed(inode, marker, at);
+      } else {
+        this.#listed.set(key, { listing, marker });
+        kept.push({ key, listing });
+      }
       return listing;
     });
+    clock.after(options.ttl, () => {
+      for (const { key, listing } of kept) if (this.#listed.get(key)?.listing === listing) this.#listed.delete(key);
+    });
+    return listings;
   }
 
   /** A directory just met takes what was listed ahead of it: its names, and whether it has a marker. */

@@ -14,18 +14,24 @@ export class DirectoryListings {
   readonly #requests: MetadataRequests;
   readonly #markers: DirectoryMarkers;
   readonly #release: (directory: DirectoryInode) => void;
+  readonly #coming: (key: string) => Promise<unknown> | undefined;
 
-  /** `release`: whoever lists a directory holds it in the tree until then. */
+  /**
+   * `release`: whoever lists a directory holds it in the tree until then. `coming`: its listing is on its way already, ahead
+   * of a walker.
+   */
   constructor(
     environment: Environment,
     requests: MetadataRequests,
     markers: DirectoryMarkers,
     release: (directory: DirectoryInode) => void,
+    coming: (key: string) => Promise<unknown> | undefined,
   ) {
     this.#environment = environment;
     this.#requests = requests;
     this.#markers = markers;
     this.#release = release;
+    this.#coming = coming;
     this.unshowable = new UnshowableKeys(environment.telemetry);
   }
 
@@ -39,7 +45,9 @@ export class DirectoryListings {
   list(directory: DirectoryInode, signal?: AbortSignal): Promise<Listing> {
     let { loading } = directory;
     if (!loading) {
-      loading = this.#load(directory).finally(() => {
+      const coming = directory.changes.any ? undefined : this.#coming(directory.key);
+      const load = (): Promise<Listing> => this.#load(directory);
+      loading = (coming ? coming.then(() => this.#known(directory) ?? load()) : load()).finally(() => {
         directory.loading = undefined;
         this.#release(directory);
       });
@@ -47,6 +55,12 @@ export class DirectoryListings {
       loading.catch(() => {});
     }
     return signal ? interruptible(loading, signal) : loading;
+  }
+
+  /** Whole and fresh: nothing is to be listed. */
+  #known(directory: DirectoryInode): Listing | undefined {
+    const listing = this.fresh(directory);
+    return listing?.complete ? listing : undefined;
   }
 
   async #load(directory: DirectoryInode): Promise<Listing> {

@@ -47,6 +47,19 @@ export class InodeTree {
     throw new FsError(inode instanceof DirectoryInode ? 'EISDIR' : 'EINVAL');
   }
 
+  /** The inode of a directory's key (ending in `/`, empty for the root), if the tree holds one. */
+  directoryAt(key: string): DirectoryInode | undefined {
+    let directory = this.root;
+    for (let at = 0; at < key.length; ) {
+      const end = key.indexOf('/', at);
+      const child = directory.children.get(key.slice(at, end));
+      if (!(child instanceof DirectoryInode)) return undefined;
+      directory = child;
+      at = end + 1;
+    }
+    return directory;
+  }
+
   *inodes(): IterableIterator<Inode> {
     yield* this.#inodes.values();
   }

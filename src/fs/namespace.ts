@@ -15,7 +15,7 @@ import { describedPosix, listedPosix, rootPosix } from './attributes.ts';
 import { DirectoryListings } from './directory-listings.ts';
 import { DirectoryMarkers } from './directory-markers.ts';
 import type { Environment } from './environment.ts';
-import { DirectoryInode, FileInode, type Inode, SpecialInode } from './inode.ts';
+import { DirectoryInode, FileInode, type Inode, isAttached, SpecialInode } from './inode.ts';
 import { InodeLimit } from './inode-limit.ts';
 import { InodeTree } from './inode-tree.ts';
 import type { RangeAnswer } from './listed-ranges.ts';
@@ -50,10 +50,16 @@ export class Namespace extends InodeTree {
     this.#limit = new InodeLimit(environment, this.inodesByNumber, environment.maxInodes);
     this.requests = new MetadataRequests(environment);
     this.markers = new DirectoryMarkers(environment, this.requests, this.root);
-    this.listings = new DirectoryListings(environment, this.requests, this.markers, directory =>
-      this.release(directory),
+    this.listings = new DirectoryListings(
+      environment,
+      this.requests,
+      this.markers,
+      directory => this.release(directory),
+      key => this.ahead.coming(key),
     );
-    this.ahead = new AskedAhead(environment, this.requests, this.markers, this.listings.unshowable);
+    this.ahead = new AskedAhead(environment, this.requests, this.markers, this.listings.unshowable, key =>
+      this.directoryAt(key),
+    );
   }
 
   get index(): MetadataIndex {
@@ -66,7 +72,7 @@ export class Namespace extends InodeTree {
 
   /** A listing under way ahead of somebody may not show what was changed in a directory that is forgotten now. */
   protected override directoryForgotten(directory: DirectoryInode): void {
-    if (directory.changes.any) this.ahead.drop();
+    if (directory.changes.any && isAttached(directory)) this.ahead.distrust(directory.key);
   }
 
   /** Notes that this mount gave `name` to an object of its own, or took it away (`listed` undefined). */
@@ -74,6 +80,7 @@ export class Namespace extends InodeTree {
     parent.changes.record(name);
     parent.listing?.change(name, listed);
     parent.ranges?.change(name, listed);
+    if (!listed && isAttached(parent)) this.ahead.distrust(`${parent.key}${name}/`);
   }
 
   /** A file or link of ours was saved under its name. */
@@ -429,6 +436,17 @@ export class Namespace extends InodeTree {
     return this.requests.isPending(listed.object!.key) || this.requests.known(listed.object!, 0) !== undefined;
   }
 
+  /** Whether the directory of this name needs no listing: it has one, or was changed here and asks for itself. */
+  isListed(parent: DirectoryInode, name: string): boolean {
+    if (this.ahead.has(`${parent.key}${name}/`)) return true;
+    const child = parent.children.get(name);
+    if (!child) return false;
+    if (!(child instanceof DirectoryInode)) return true;
+    return (
+      child.loading !== undefined || this.listings.fresh(child) !== undefined || child.changes.any || child.localOnly
+    );
+  }
+
   /** Lists a directory that will probably be opened next. Undefined where that is known or under way. */
   listAhead(parent: DirectoryInode, name: string): Promise<Listing | undefined> | undefined {
     const key = `${parent.key}${name}/`;
@@ -439,7 +457,7 @@ export class Namespace extends InodeTree {
       return this.listings.list(child).then(listing => (listing.complete ? listing : undefined));
     }
     if (child) return undefined;
-    return this.ahead.list(key, () => !parent.children.has(name));
+    return this.ahead.coming(key) ? undefined : this.ahead.list(key);
   }
 
   /**

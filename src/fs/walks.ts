@@ -10,6 +10,7 @@
  * access starts nothing, and a jump stops everything.
  */
 import type { Environment } from './environment.ts';
+import { FlatWalk } from './flat-walk.ts';
 import type { DirectoryInode, Inode } from './inode.ts';
 import type { ListedName, Listing } from './listing.ts';
 import type { Namespace } from './namespace.ts';
@@ -33,6 +34,8 @@ const FIRST_BLOCK = 128 * 1024;
 const WHOLE_FILE = 16 * 1024 * 1024;
 /** Bytes of files ahead of a walker, at most; the memory budget may allow less. */
 const BYTES_AHEAD = 48 * 1024 * 1024;
+/** Directories next to a walker that are asked for again where their listings are too old. */
+const RENEWED = 2;
 /** Listings under way ahead of walkers. */
 const LISTS_AHEAD = 48;
 
@@ -110,6 +113,7 @@ class Walk {
   /** Of which the ranks are. */
   listing: Listing | undefined;
   bytesAhead = 0;
+  flat: FlatWalk | undefined;
 
   constructor(parent: Walk | undefined) {
     this.habits = parent ? parent.habits.below : new Habits();
@@ -213,10 +217,19 @@ export class Walks {
     const names = order === 'listing' ? listing.order : listing.inoOrder(directory.key);
     const window = Math.min(LAST_WINDOW, FIRST_WINDOW * 2 ** Math.min(tracker.streak - STREAK, 8));
     const end = Math.min(names.length, tracker.rank + 1 + window);
+    if (walk.flat) this.#renew(directory, walk, listing, names, tracker.rank);
     for (let i = Math.max(tracker.askedTo, tracker.rank) + 1; i < end; i++) {
       const listed = listing.names.get(names[i]!);
       if (listed && !this.#ask(directory, walk, listed)) return;
       tracker.askedTo = i;
+    }
+  }
+
+  /** A slow walker meets what was listed ahead when that is too old: the next few are asked for once more. */
+  #renew(directory: DirectoryInode, walk: Walk, listing: Listing, names: readonly string[], rank: number): void {
+    if (!walk.habits.descends.holds) return;
+    for (const name of names.slice(rank + 1, rank + 1 + RENEWED)) {
+      if (listing.names.get(name)?.directory) this.#listAhead(directory, walk, name);
     }
   }
 
@@ -262,7 +275,13 @@ export class Walks {
     return true;
   }
 
+  /** How a directory is listed ahead: with its neighbours, where that pays, or by itself. False: no more for now. */
   #listAhead(directory: DirectoryInode, walk: Walk, name: string): boolean {
+    const { ahead } = this.#namespace;
+    if (this.#namespace.isListed(directory, name)) return true;
+    const flat = this.#flatWalk(directory, walk)?.ask(name) ?? 'apart';
+    if (flat === 'wait') return false;
+    if (flat === 'coming' || ahead.coming(`${directory.key}${name}/`)) return true;
     if (this.#listsAhead >= LISTS_AHEAD) return false;
     const listing = this.#namespace.listAhead(directory, name);
     if (!listing) return true;
@@ -276,6 +295,33 @@ export class Walks {
         this.#listsAhead--;
       });
     return true;
+  }
+
+  #flatWalk(directory: DirectoryInode, walk: Walk): FlatWalk | undefined {
+    const { store, clock, options } = this.#environment;
+    const { listing } = walk;
+    if (!listing?.complete || !store.features.orderedListing || directory.moving) return undefined;
+    if (walk.flat?.listing === listing) return walk.flat;
+    const { ahead } = this.#namespace;
+    walk.flat = new FlatWalk(
+      {
+        store,
+        clock,
+        ttl: options.ttl,
+        adopt: async (found, at) => {
+          await ahead.adopt(found, at);
+          for (const { key } of found) {
+            const listed = ahead.listingOf(key);
+            if (listed) this.#followInto(walk, listed);
+          }
+        },
+        coming: (key, run) => ahead.expect(key, run),
+      },
+      directory.key,
+      listing,
+      walk.flat?.experience,
+    );
+    return walk.flat;
   }
 
   /** What lies in a directory that will be walked as those before it were: its small files come ahead with it. */

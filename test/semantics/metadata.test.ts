@@ -239,7 +239,7 @@ t.test('M14 df', async t => {
   t.equal(store.count(), 0);
 });
 
-t.test('M15 metadata is kept over a remount', async t => {
+t.test('M17 metadata is kept over a remount', async t => {
   const fs = makeFileSystem({ indexRoot: t.testdir() });
   const { store, clock } = fs;
   const theirs = (uid: string): { metadata: Record<string, string> } => ({ metadata: { mode: '33188', uid } });
