@@ -102,7 +102,7 @@ t.test('directories whose entries came with the names of their parent, which nob
       if (name.startsWith('d')) files += await below(entry!.nodeid);
       else if (name.startsWith('f')) files++;
     }
-    await filesystem.releasedir(nodeid, fh, kernel.ctx);
+    await filesystem.releasedir(nodeid, fh);
     return files;
   };
   t.equal(await below((await filesystem.lookup(1, 'p', kernel.ctx)).nodeid), 5000);
