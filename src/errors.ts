@@ -84,6 +84,8 @@ export interface StoreErrorDetails {
   /** S3's own code, such as `SlowDown`. */
   readonly s3Code?: string;
   readonly requestId?: string;
+  /** What was to be read for it is gone, not what was to be replaced: of the base of a save. */
+  readonly isOfBase?: boolean;
   /** The action that S3 says is not allowed, such as `kms:Decrypt`, where it says so. */
   readonly deniedAction?: string;
   readonly cause?: unknown;

@@ -16,7 +16,7 @@ import type { BlockCache } from './block-cache.ts';
 import { type Doubt, etagOfBody, etagOfParts, isUncertain } from './doubt.ts';
 import { copyObject } from './object-copy.ts';
 import type { Capture, Overlay } from './overlay.ts';
-import { assemble } from './part-body.ts';
+import { assemble, type Body } from './part-body.ts';
 import type { PartUpload, SentPart } from './part-upload.ts';
 import type { StoredContent } from './stored-content.ts';
 import type { UnsavedMemory } from './unsaved-memory.ts';
@@ -79,7 +79,7 @@ export class SaveRequests {
     return parts.send(
       { number, offset, size },
       async (upload, signals) => {
-        const body = await assemble(capture, stored, offset, offset + size, this.#environment, signals);
+        const body = await this.#assemble(capture, stored, offset, offset + size, signals);
         try {
           return await upload.putPart(number, body.slices, { signal: signals });
         } finally {
@@ -91,6 +91,16 @@ export class SaveRequests {
     );
   }
 
+  #assemble(
+    capture: Capture,
+    stored: StoredContent | undefined,
+    start: number,
+    end: number,
+    signal: AbortSignal | undefined,
+  ): Promise<Body> {
+    return assemble(capture, stored, start, end, this.#environment, signal).catch(rethrowOfBase);
+  }
+
   /** All of it in one request. */
   async put(
     target: SaveTarget,
@@ -99,7 +109,7 @@ export class SaveRequests {
     signal?: AbortSignal,
   ): Promise<Stored> {
     const { store } = this.#environment;
-    const body = await assemble(capture, stored, 0, capture.size, this.#environment, signal);
+    const body = await this.#assemble(capture, stored, 0, capture.size, signal);
     try {
       const description = target.describe();
       const options = signal === undefined ? {} : { signal };
@@ -191,7 +201,8 @@ export class SaveRequests {
     if (from === 'copy') {
       return parts.send(
         { number, offset, size },
-        (upload, signals) => upload.copyPart(number, stored!.version, offset, size, { signal: signals }),
+        (upload, signals) =>
+          upload.copyPart(number, stored!.version, offset, size, { signal: signals }).catch(rethrowOfBase),
         marks,
         signal,
       ).done;
@@ -212,4 +223,10 @@ export class SaveRequests {
     }
     return this.send(parts, { number, offset, size }, capture, stored, marks, signal).done;
   }
+}
+
+/** Marks the failure of what reads the base: whoever resolves a conflict can do something about it. */
+function rethrowOfBase(error: unknown): never {
+  if (!isStoreError(error, 'precondition-failed', 'not-found')) throw error;
+  throw new StoreError(error.kind, error.message, { ...error.details, isOfBase: true, cause: error });
 }

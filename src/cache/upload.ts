@@ -425,7 +425,9 @@ export class FileUpload {
         // S3 wants a new upload after a conflict; after a refused condition there is nothing to complete.
         const isEnded = vanished || conflict || isStoreError(error, 'precondition-failed', 'invalid');
         if (isEnded && !isNeeded) this.giveUp();
-        if (attempt >= ATTEMPTS || !(overtaken || vanished || conflict)) throw error;
+        // A part of an attempt that was broken off came after the one that was sent in its place.
+        const isMixed = isStoreError(error) && error.details.s3Code === 'InvalidPart';
+        if (attempt >= ATTEMPTS || !(overtaken || vanished || conflict || (isMixed && !isNeeded))) throw error;
         if (conflict) await delay(clock, CONFLICT_DELAY_MS * 2 ** (attempt - 1), signal);
       } finally {
         if (aside) await dropZeros(this.#environment, aside);

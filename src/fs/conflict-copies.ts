@@ -9,7 +9,7 @@
  */
 import { copyObject, needsDescription } from '../cache/object-copy.ts';
 import { FsError, isStoreError, type StoreError } from '../errors.ts';
-import type { ObjectDescription, ObjectInfo, ObjectVersion, WriteCondition } from '../s3/store.ts';
+import type { ObjectDescription, ObjectInfo, ObjectVersion, WriteCondition, Written } from '../s3/store.ts';
 import { conflictName } from './conflict-name.ts';
 import type { Environment } from './environment.ts';
 import type { DirectoryInode, FileInode } from './inode.ts';
@@ -18,6 +18,8 @@ import type { Namespace } from './namespace.ts';
 
 /** How often theirs may change under our hands before we leave it to the next save. */
 const ATTEMPTS = 4;
+/** Names of one second that are tried: more than there are mounts of a bucket on one host. */
+const NAMES = 50;
 
 /** One save, with all that is noted after it. `condition` instead of that of the file's own base. */
 export type Put = (file: FileInode, condition?: WriteCondition) => Promise<void>;
@@ -36,8 +38,6 @@ export class ConflictCopies {
   readonly #put: Put;
   /** Of files whose save may or may not have taken the place of theirs. */
   readonly #asides = new WeakMap<FileInode, Aside>();
-  /** Changed in part only, and the version that has the rest is gone from S3. */
-  readonly #partial = new WeakSet<FileInode>();
 
   constructor(environment: Environment, namespace: Namespace, put: Put) {
     this.#environment = environment;
@@ -56,8 +56,6 @@ export class ConflictCopies {
    */
   async resolve(file: FileInode, cause: StoreError | undefined): Promise<void> {
     const { parent, name } = file;
-    // It has its own name already; what it lacks will not come back.
-    if (this.#partial.has(file)) throw this.partial(file, cause);
     if (!parent) throw cause ?? new FsError('ENOENT', `${file.label} cannot be saved`);
     const theirs = file.key;
     if (file.content?.hasSentRanges || this.isOpen(file)) {
@@ -65,44 +63,41 @@ export class ConflictCopies {
     } else {
       this.#namespace.detach(file, true);
       this.#forget(parent, name, theirs);
-      this.become(file, parent, name);
       this.#environment.telemetry.count('conflict');
-      try {
-        await this.#put(file);
-      } catch (error) {
-        // Under a new name it can only be about the source of a copy.
-        throw isStoreError(error, 'precondition-failed', 'not-found') ? this.partial(file, error) : error;
-      }
+      await this.#saveBeside(file, parent, name);
     }
     const message = `${theirs} was changed by another client; what was written here is saved as ${file.key}`;
     this.#environment.telemetry.log.warn({ key: theirs, conflictCopy: file.key }, message);
     throw new FsError('ESTALE', message, { cause });
   }
 
-  /**
-   * The error for a file that was changed in part and whose other bytes no longer exist: no object can be made of it that is not
-   * a mix. What was written stays readable here, and is kept on the local disk in the end.
-   */
-  partial(file: FileInode, cause: unknown): FsError {
-    this.#partial.add(file);
-    const message = `${file.key} cannot be saved: another client replaced or deleted the version that was changed here in part; what was written here stays readable and is kept on the local disk when the mount ends`;
-    return new FsError('ESTALE', message, { cause });
-  }
-
   /** Gives a file, of which all is at hand or stored, a name beside `name`; it is saved as a new object. */
-  become(file: FileInode, parent: DirectoryInode, name: string): void {
-    const candidate = this.#nameBeside(parent, name);
+  become(file: FileInode, parent: DirectoryInode, name: string, nth = 1): void {
+    const candidate = this.#nameBeside(parent, name, nth);
     this.#namespace.move(file, parent, candidate);
     file.baseGone = true;
     file.content?.renamed();
     parent.changes.added(candidate);
   }
 
-  #nameBeside(parent: DirectoryInode, name: string): string {
+  /** Another mount of this host may have taken the name in the same second: only S3 knows. */
+  async #saveBeside(file: FileInode, parent: DirectoryInode, name: string): Promise<void> {
+    for (let nth = 1; ; nth++) {
+      this.become(file, parent, name, nth);
+      try {
+        return await this.#put(file);
+      } catch (error) {
+        if (!isTaken(error) || nth === NAMES) throw error;
+      }
+    }
+  }
+
+  /** The `nth` name, or one after it, that is free as far as is known here. */
+  #nameBeside(parent: DirectoryInode, name: string, nth: number): string {
     const { options, clock } = this.#environment;
     const now = clock.now();
-    for (let attempt = 0; ; attempt++) {
-      const candidate = conflictName(options.hostname, now, name, attempt);
+    for (let i = nth - 1; ; i++) {
+      const candidate = conflictName(options.hostname, now, name, i);
       if (!parent.children.has(candidate)) return candidate;
     }
   }
@@ -113,6 +108,53 @@ export class ConflictCopies {
     this.#namespace.changed(parent, name, undefined);
     parent.distrustListed();
     this.#environment.notifier?.invalidateEntry(parent.nodeid, name);
+  }
+
+  /**
+   * Another client's version that a rename is about to replace without this mount having known of it: copied beside. False
+   * if there is no such version any more.
+   */
+  async keep(key: string, parent: DirectoryInode, name: string): Promise<ObjectVersion | undefined> {
+    const { store, telemetry } = this.#environment;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const theirs = await store.head(key);
+        const version = { key, etag: theirs.etag, size: theirs.size };
+        const description = needsDescription(theirs.size, store.limits) ? await this.#describe(theirs) : undefined;
+        const copy = await this.#copyBeside(version, description, parent, name);
+        parent.distrustListed();
+        telemetry.count('conflict');
+        const conflictCopy = parent.key + copy.name;
+        const message = `${key} was changed by another client and is replaced by a rename: theirs is kept as ${conflictCopy}`;
+        telemetry.log.warn({ key, conflictCopy }, message);
+        return version;
+      } catch (error) {
+        if (isStoreError(error, 'not-found')) return undefined;
+        if (!isStoreError(error, 'precondition-failed') || attempt === ATTEMPTS) throw error;
+      }
+    }
+  }
+
+  /** Copies `version` to a name beside `name` that nobody has. */
+  async #copyBeside(
+    version: ObjectVersion,
+    description: ObjectDescription | undefined,
+    parent: DirectoryInode,
+    name: string,
+  ): Promise<Written & { readonly name: string }> {
+    const { store } = this.#environment;
+    for (let nth = 1; ; nth++) {
+      const beside = this.#nameBeside(parent, name, nth);
+      try {
+        const copy = await copyObject(store, version, parent.key + beside, description, { ifAbsent: true });
+        return { ...copy, name: beside };
+      } catch (error) {
+        if (!isStoreError(error, 'precondition-failed') || nth === NAMES) throw error;
+        // Whose condition it was is not told: that of the source, or of the name.
+        const { etag } = await store.head(version.key);
+        if (etag !== version.etag) throw error;
+      }
+    }
   }
 
   // --- of bytes that are only in an upload ----------------------------------------------------------------------------
@@ -196,12 +238,14 @@ export class ConflictCopies {
     const stored = file.stored!;
     const { key, etag, size } = stored.version;
     const { hidden } = aside;
-    const beside = this.#nameBeside(parent, name);
-    const copyKey = parent.key + beside;
+    let beside = '';
+    let copyKey = '';
     const at = clock.monotonic();
     try {
       const told = needsDescription(size, store.limits) ? file.description : undefined;
-      const copy = await copyObject(store, stored.version, copyKey, told, { ifAbsent: true });
+      const copy = await this.#copyBeside(stored.version, told, parent, name);
+      beside = copy.name;
+      copyKey = parent.key + beside;
       blocks.moved(stored, { key: copyKey, etag: copy.etag, size });
       if (file.description) this.#namespace.index.wrote(copyKey, copy, size, file.description, at);
     } catch (error) {
@@ -225,6 +269,11 @@ export class ConflictCopies {
     parent.changes.added(beside);
     this.#namespace.saved(file);
   }
+}
+
+/** About the name, not about what was to be saved under it. */
+function isTaken(error: unknown): boolean {
+  return isStoreError(error, 'precondition-failed') && !error.details.isOfBase;
 }
 
 function reasonOf(error: unknown): string {

@@ -3,8 +3,8 @@
  *
  * Difficulties: (1) A crash between copy and delete must leave duplicates, never a loss: everything is copied before
  * anything is deleted, and only what was copied is deleted. (2) Open handles follow: their content gets the new version.
- * (3) The condition on the target tells when another client was faster; replacing is what was asked for, so the new state is
- * learned and replaced, but never with NOREPLACE. Directories: `DirectoryRenamer`; exchange: `Exchanger`.
+ * (3) The condition on the target tells when another client was faster: programs save by a rename, and never saw what is there
+ * now. It is replaced, for that is what was asked for, but kept beside; never with NOREPLACE. Directories: `DirectoryRenamer`; exchange: `Exchanger`.
  */
 import { copyObject } from '../cache/object-copy.ts';
 import { FsError, isStoreError } from '../errors.ts';
@@ -118,8 +118,10 @@ export class Renamer {
     await source.lock.run(async () => {
       const move = async (): Promise<void> => {
         if (!source.parent) throw new FsError('ENOENT');
+        // Kept for its handles it may have another version, elsewhere.
+        const replaced = target?.stored?.version;
         if (target instanceof FileInode) await this.#orphans.keep(target);
-        if (source.stored) await this.#moveStored(source, newParent, newName, target, noReplace);
+        if (source.stored) await this.#moveStored(source, newParent, newName, target, replaced, noReplace);
         else await this.#moveUnsaved(source, newParent, newName, target);
       };
       const replace = target ? () => target.lock.run(() => this.#names.leaving(target, move)) : move;
@@ -136,7 +138,7 @@ export class Renamer {
     target: Movable | undefined,
   ): Promise<void> {
     // What it was renamed over before is still in S3, and its save will not replace it any more.
-    if (source instanceof FileInode && source.replaces) await this.#environment.store.delete(source.key);
+    if (source instanceof FileInode && source.replaces) await this.#deleteReplaced(source.key, source.replaces);
     const replaced = target?.stored?.version ?? (target instanceof FileInode ? target.replaces : undefined);
     if (target) this.#names.lost(target);
     this.#names.relocate(source, newParent, newName, !target);
@@ -146,11 +148,23 @@ export class Renamer {
     }
   }
 
+  async #deleteReplaced(key: string, { etag }: ObjectVersion): Promise<void> {
+    const { store, telemetry } = this.#environment;
+    await store.delete(key, { ifMatch: etag }).catch((error: unknown) => {
+      if (!isStoreError(error, 'precondition-failed')) throw error;
+      telemetry.log.warn(
+        { key },
+        'changed by another client before what replaced it was saved: the new version stays there',
+      );
+    });
+  }
+
   async #moveStored(
     source: Movable,
     newParent: DirectoryInode,
     newName: string,
     target: Movable | undefined,
+    replaced: ObjectVersion | undefined,
     noReplace: boolean,
   ): Promise<void> {
     const { store, blocks, clock, telemetry } = this.#environment;
@@ -161,14 +175,11 @@ export class Renamer {
     const newKey = newParent.key + newName;
     const at = clock.monotonic();
     const description = await this.#saver.descriptions.describeCopy(source);
-    const written = await this.#copyOver(
-      source,
-      stored.version,
-      newKey,
-      description,
-      target?.stored?.version,
+    const written = await this.#copyOver(source, stored.version, newKey, description, replaced, {
+      parent: newParent,
+      name: newName,
       noReplace,
-    );
+    });
     blocks.moved(stored, { key: newKey, etag: written.etag, size: stored.size });
     if (description) this.#saver.metadata.wentAlong(source, description);
     if (target) this.#names.lost(target);
@@ -192,14 +203,14 @@ export class Renamer {
     }
   }
 
-  /** Copies onto a name that `target` has, or that is free. Learns what others did meanwhile and replaces that. */
+  /** Copies onto a name that `target` has, or that is free. What others did meanwhile is kept beside and replaced. */
   async #copyOver(
     source: Movable,
     version: ObjectVersion,
     key: string,
     description: Parameters<typeof copyObject>[3],
     target: ObjectVersion | undefined,
-    noReplace: boolean,
+    place: { readonly parent: DirectoryInode; readonly name: string; readonly noReplace: boolean },
   ): Promise<Written> {
     const { store } = this.#environment;
     let condition: WriteCondition = target ? { ifMatch: target.etag } : { ifAbsent: true };
@@ -209,7 +220,7 @@ export class Renamer {
       } catch (error) {
         if (isStoreError(error, 'not-found') && !('ifMatch' in condition)) throw error;
         if (!isStoreError(error, 'precondition-failed', 'not-found') || attempt >= 3) throw error;
-        const [now, there] = await Promise.all([this.#etagOf(version.key), this.#etagOf(key)]);
+        const now = await this.#etagOf(version.key);
         if (now !== version.etag) {
           this.#namespace.distrust(source);
           throw new FsError(
@@ -217,8 +228,11 @@ export class Renamer {
             `${version.key} was changed by another client; try again`,
           );
         }
-        if (there !== undefined && noReplace) throw new FsError('EEXIST', `${key} was made by another client`);
-        condition = there === undefined ? { ifAbsent: true } : { ifMatch: there };
+        if (place.noReplace && (await this.#etagOf(key)) !== undefined) {
+          throw new FsError('EEXIST', `${key} was made by another client`);
+        }
+        const theirs = await this.#saver.keepTheirs(key, place.parent, place.name);
+        condition = theirs ? { ifMatch: theirs.etag } : { ifAbsent: true };
       }
     }
   }

@@ -12,7 +12,7 @@ import type { Saved, SaveTarget } from '../cache/file-content.ts';
 import { forEachLimit } from '../concurrency.ts';
 import { FsError, isStoreError, type StoreError, storeErrorFields } from '../errors.ts';
 import type { Timestamp } from '../fuse/ops.ts';
-import type { ObjectDescription, WriteCondition } from '../s3/store.ts';
+import type { ObjectDescription, ObjectVersion, WriteCondition } from '../s3/store.ts';
 import { ConflictCopies } from './conflict-copies.ts';
 import type { ContentTypes } from './content-types.ts';
 import { Descriptions } from './descriptions.ts';
@@ -29,6 +29,9 @@ import { retryDelay } from './retry-delay.ts';
 const PARALLEL_SAVES = 16;
 /** How often a drain looks for what is left. */
 const DRAIN_ROUNDS = 3;
+/** What was in memory may be pushed out before it is read; then it is lost too. */
+const LOSING_ATTEMPTS = 4;
+
 export class Saver {
   readonly moves = new Moves();
   readonly descriptions: Descriptions;
@@ -65,6 +68,11 @@ export class Saver {
   #condition(file: FileInode): WriteCondition {
     const base = file.stored?.version ?? file.replaces;
     return base && !file.baseGone ? { ifMatch: base.etag } : { ifAbsent: true };
+  }
+
+  /** Keeps beside it what another client has under `name`, and tells its version; undefined if there is none. */
+  keepTheirs(key: string, parent: DirectoryInode, name: string): Promise<ObjectVersion | undefined> {
+    return this.#conflicts.keep(key, parent, name);
   }
 
   /** Saves all that is unsaved of a file. Fails with the error of its save; the bytes then stay and are tried again. */
@@ -154,27 +162,22 @@ export class Saver {
           'deleted by another client while changed here; saved again',
         );
         file.baseGone = true;
-        try {
-          await this.#put(file);
-        } catch (again) {
-          // The name is free: it is about the rest of a file that was changed in part.
-          throw isStoreError(again, 'not-found') ? this.#conflicts.partial(file, again) : again;
-        }
+        await this.#put(file);
         return;
       }
-      if (isStoreError(error, 'not-found') && file.baseGone) throw this.#conflicts.partial(file, error);
       if (!isStoreError(error, 'precondition-failed')) throw error;
+      // It has a name of its own already.
+      if (file.baseGone && error.details.isOfBase) throw error;
       await this.#conflicts.resolve(file, error);
     }
   }
 
   async #put(file: FileInode, condition?: WriteCondition): Promise<void> {
     const { telemetry, clock } = this.#environment;
-    const content = file.content!;
     const before = file.stored;
     const isKernelCurrent = file.pagesOf === before;
     const at = clock.monotonic();
-    const save = (): Promise<Saved | undefined> => content.save(undefined, condition);
+    const save = (): Promise<Saved | undefined> => this.#saveOnBase(file, condition);
     const saved = await (before ? before.leave(save) : save());
     if (!saved) return;
     file.baseGone = false;
@@ -189,6 +192,28 @@ export class Saver {
     this.#namespace.saved(file);
     this.#settleMetadata(file, saved.description, saved.written.serverDate);
     telemetry.log.debug({ key: file.key, size: saved.content.size }, 'saved');
+  }
+
+  /**
+   * Where a conflict is being resolved (or the object was deleted elsewhere) the version that lies beneath what was written
+   * may be nowhere any more: then what was written is saved without it.
+   */
+  async #saveOnBase(file: FileInode, condition: WriteCondition | undefined): Promise<Saved | undefined> {
+    const content = file.content!;
+    const mayLoseBase = file.baseGone || condition !== undefined;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await content.save(undefined, condition);
+      } catch (error) {
+        const isLost = isStoreError(error, 'precondition-failed', 'not-found') && error.details.isOfBase;
+        if (!isLost || !mayLoseBase || attempt === LOSING_ATTEMPTS) throw error;
+        const bytes = content.loseBase();
+        this.#environment.telemetry.log.warn(
+          { key: file.key, bytes },
+          `the version of ${file.key} that was changed here is gone: ${bytes} of its bytes that were not in memory are zeros in what is saved now`,
+        );
+      }
+    }
   }
 
   /** Metadata changed after its upload had begun: times move back to what is stored, anything else is one more copy. */

@@ -1,5 +1,6 @@
 /** The properties that random commands are checked for, each with what it is fed: for the tests, and for `npm run soak`. */
 import fc from 'fast-check';
+import { type Round, runRounds, type Way } from './clients.ts';
 import { type Command, command } from './commands.ts';
 import { type ConflictRun, runConflict } from './conflicts.ts';
 import { type CrashRun, runCrash } from './crashes.ts';
@@ -128,5 +129,28 @@ export const crashes: Property<CrashRun> = {
   runs: 800,
 };
 
+const way = fc.oneof(
+  { weight: 5, arbitrary: fc.constantFrom<Way>('append', 'change', 'rewrite', 'overwrite', 'replace') },
+  { weight: 1, arbitrary: fc.constantFrom<Way>('make', 'unlink') },
+);
+const program = fc.record({ way, file: fc.nat(2), pause: fc.constantFrom(0, 0, 1, 3, 10) });
+
+const round: fc.Arbitrary<Round> = fc.record({
+  // Mostly on one file.
+  programs: fc
+    .tuple(program, program, fc.integer({ min: 0, max: 3 }))
+    .map(([one, two, same]): Round['programs'] => [one, same === 0 ? two : { ...two, file: one.file }]),
+  delays: fc.array(fc.nat(6), { minLength: 1, maxLength: 7 }),
+  later: fc.constantFrom(0, 0, 1, 60, 1100, 12_000),
+});
+
+export const clients: Property<Round> = {
+  title: 'two mounts that change the same files overwrite nothing in silence',
+  step: round,
+  run: runRounds,
+  maxLength: 12,
+  runs: 400,
+};
+
 /** By name, as `npm run soak -- NAME …` takes them. */
-export const PROPERTIES = { filesystem, queued, together, faults, conflicts, crashes } as const;
+export const PROPERTIES = { filesystem, queued, together, faults, conflicts, crashes, clients } as const;

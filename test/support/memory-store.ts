@@ -476,11 +476,19 @@ export class MemoryStore implements ObjectStore {
 
   async close(): Promise<void> {}
 
-  #error(kind: StoreErrorKind, operation: string, key: string, what: string, status?: number): StoreError {
+  #error(
+    kind: StoreErrorKind,
+    operation: string,
+    key: string,
+    what: string,
+    status?: number,
+    s3Code?: string,
+  ): StoreError {
     return new StoreError(kind, `${operation}: ${key} ${what}`, {
       operation,
       key,
       ...(status === undefined ? {} : { status }),
+      ...(s3Code === undefined ? {} : { s3Code }),
     });
   }
 
@@ -623,7 +631,8 @@ export class MemoryStore implements ObjectStore {
     for (const [index, part] of parts.entries()) {
       const sent = upload.parts.get(part.number);
       if (!sent || sent.etag !== part.etag || part.number <= last) {
-        throw this.#error('invalid', operation, key, `has no part ${part.number} ${part.etag} in this order`, 400);
+        const what = `has no part ${part.number} ${part.etag} in this order`;
+        throw this.#error('invalid', operation, key, what, 400, 'InvalidPart');
       }
       if (index < parts.length - 1 && sent.bytes.length < this.limits.minPartSize) {
         throw this.#error('invalid', operation, key, `: part ${part.number} is too small`, 400);
