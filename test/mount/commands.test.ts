@@ -6,7 +6,7 @@ import t from 'tap';
 import type { MountReport } from '../../src/cli/mount-report.ts';
 import { RunFile } from '../../src/cli/run-file.ts';
 import { statusText } from '../../src/cli/status-text.ts';
-import { aPlace, BUCKET, eventually } from '../support/s3mount-command.ts';
+import { AS_ORDINARY_USER, aPlace, BUCKET, eventually, output } from '../support/s3mount-command.ts';
 
 t.test('status: a mount, as text and as JSON, and all of them', async t => {
   const place = await aPlace(t);
@@ -209,4 +209,24 @@ t.test('write_back: what is in the journal is shown, explained and flushed', asy
   t.equal(server.getObject(BUCKET, 'f')?.bytes().toString(), 'later');
   t.match((await place.run(['status', mountPoint])).stdout, /queue +empty/);
   t.match(await place.run(['umount', mountPoint]), { code: 0 });
+});
+
+t.test('an ordinary user asks their own mount, and nobody else does', async t => {
+  const place = await aPlace(t);
+  const home = join(place.directory, 'home');
+  const mine = join(home, 'works');
+  const [program, ...args] = [...AS_ORDINARY_USER, 'mkdir', '-p', mine];
+  t.match(await output(program!, args, {}), { code: 0 });
+  const by = { as: AS_ORDINARY_USER, env: { HOME: home } };
+  const options = place.options.replace(/state_dir=[^,]*/, `state_dir=${join(home, 'state')}`);
+  t.match(await place.run([BUCKET, mine, '-o', options], by), { code: 0, stderr: '' });
+  t.match(await place.run(['status', mine], by), { code: 0, stdout: new RegExp(`^${BUCKET} on ${mine}\n`) });
+  t.match(await place.run(['status', '--json'], by), { code: 0, stdout: /^\[\{"version":/ });
+  t.match(await place.run(['flush', mine], by), { code: 0, stdout: /nothing was unsaved/ });
+  if (process.getuid!() === 0) {
+    const other = ['setpriv', '--reuid=65533', '--regid=65533', '--clear-groups'];
+    const refused = await place.run(['status', mine], { ...by, as: other });
+    t.match(refused, { code: 14, stderr: /it may be of another user: try it with sudo/ });
+  }
+  t.match(await place.run(['umount', mine], by), { code: 0, stderr: '' });
 });
