@@ -43,6 +43,8 @@ abstract class BaseChange {
   failures = 0;
   /** Why the last attempt failed. */
   error: Error | undefined;
+  /** Somebody has heard of it. */
+  isTold = false;
   /** The record of it in the journal; absent where it could not be written: then whoever asked for it waits for S3. */
   entry: Entry | undefined;
   cancelRetry: (() => void) | undefined;
@@ -70,7 +72,10 @@ abstract class BaseChange {
   }
 
   failed(error: Error): void {
-    for (const { reject } of this.#takeWaiters()) reject(error);
+    for (const { reject } of this.#takeWaiters()) {
+      this.isTold = true;
+      reject(error);
+    }
   }
 
   /** Whoever waited for this now waits for `other`. */

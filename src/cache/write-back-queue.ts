@@ -156,6 +156,14 @@ export class WriteBackQueue {
     return this.#keys.size;
   }
 
+  /** Why a change of `key` that is not sent yet has failed; to be told once. */
+  takeError(key: string): Error | undefined {
+    const first = this.#keys.get(key)?.[0];
+    if (!first?.error || first.isTold) return undefined;
+    first.isTold = true;
+    return first.error;
+  }
+
   // --- making changes --------------------------------------------------------------------------------------------------
 
   add(change: Change): void {

@@ -113,6 +113,11 @@ export class WriteBackStore implements ObjectStore {
     return this.#queue.unsent();
   }
 
+  /** Why `key` could not be sent at the last attempt, once, if nobody who waited has heard of it. */
+  takeError(key: string): Error | undefined {
+    return this.#queue.takeError(key);
+  }
+
   /** Resolves when S3 has all that was asked of `key` before. Rejects with the error of an attempt that fails. */
   settled(key: string): Promise<void> {
     return this.#queue.settled(key);

@@ -61,7 +61,7 @@ export class OpenFiles {
     try {
       await this.#present(file);
       if (!(flags & O_TRUNC)) await this.#check(file, ctx.signal, isWritable);
-      if (isWritable) this.#queued.tellOnce(file);
+      if (isWritable) this.#queued.tellWriter(file);
       if (isWritable || flags & O_TRUNC) await this.#saver.descriptions.learn(file);
       // An unlink that began meanwhile has made the bytes safe, or will find this handle.
       if (flags & O_TRUNC) {

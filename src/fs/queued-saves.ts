@@ -20,6 +20,7 @@ export interface WriteBack {
   readonly journalPath: string;
   unsent(): Iterable<{ readonly key: string; readonly bytes: number }>;
   settled(key: string): Promise<void>;
+  takeError(key: string): Error | undefined;
   settledBelow(prefix: string): Promise<void>;
   drain(): Promise<void>;
 }
@@ -70,6 +71,16 @@ export class QueuedSaves implements WriteBackListener {
   /** Keys that S3 does not have yet, or still has, with their bytes. */
   get unsent(): readonly { readonly key: string; readonly bytes: number }[] {
     return [...(this.#environment.writeBack?.unsent() ?? [])];
+  }
+
+  /**
+   * For who opens it to write: what was closed before could not be sent, or lost its name.
+   * @throws {Error} that of the store, or ESTALE; once.
+   */
+  tellWriter(file: FileInode): void {
+    this.tellOnce(file);
+    const error = file.parent && this.#environment.writeBack?.takeError(file.key);
+    if (error) throw error;
   }
 
   /** @throws {FsError} ESTALE, once, where what was written lost its name to another client after close had returned. */

@@ -203,6 +203,21 @@ t.test('S3 is gone: everything stays, is shown as unsaved, and goes when it is b
   t.same(filesystem.unsaved().names, []);
 });
 
+t.test('a save that S3 refuses is told once to who opens the file to write', async t => {
+  const { kernel, store, drive, filesystem, clock } = await mount();
+  const allowed = store.failNext('PutObject', 'forbidden', { times: 100 });
+  await kernel.writeFile('/f', 'four');
+  await clock.advance(1000);
+  t.equal((await kernel.readFile('/f')).toString(), 'four', 'readers are not disturbed');
+  await t.rejects(kernel.open('/f', 1), /forbidden/);
+  const file = await kernel.open('/f', 1);
+  await kernel.write(file, 0, Buffer.from('five'));
+  allowed();
+  await kernel.close(file);
+  await drive(filesystem.drain());
+  t.equal(store.text('f'), 'five');
+});
+
 t.test('S3 refuses a delete: the file is there again', async t => {
   const { kernel, store, drive, filesystem } = await mount();
   store.putForeign('f', 'x');
