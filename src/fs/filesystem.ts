@@ -481,7 +481,9 @@ export class S3FileSystem implements FileSystemOps {
     const inode = this.namespace.inode(nodeid);
     if (isVirtualXattr(name)) return this.#virtualXattrs.get(inode, name, ctx.signal);
     this.#expectXattrs();
-    if (!(inode instanceof FileInode) || inode.exact) return xattrOf(inode, name);
+    // `ls -l` asks twice for each file: the answer costs no promise and no signal where it is at hand.
+    const isKnown = !(inode instanceof FileInode) || inode.exact || this.#environment.options.stat === 'list';
+    if (isKnown) return xattrOf(inode, name);
     return this.namespace.exactly(inode, ctx.signal).then(exact => xattrOf(exact, name));
   }
 
@@ -594,9 +596,12 @@ export class S3FileSystem implements FileSystemOps {
   }
 }
 
+/** One for all: the usual answer to `ls -l`, whose stack nobody reads and which would cost more than the rest. */
+const NO_XATTR = new FsError('ENODATA');
+
 function xattrOf(inode: Inode, name: string): Uint8Array {
   const value = inode.posix.xattrs.get(name);
-  if (!value) throw new FsError('ENODATA');
+  if (!value) throw NO_XATTR;
   return value;
 }
 

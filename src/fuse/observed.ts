@@ -105,7 +105,8 @@ export function observed(ops: FileSystemOps, telemetry: Telemetry, options: Obse
     // The session logs a bug with its stack.
     if (known === undefined) return error;
     telemetry.count(`op.${name}.${known.code}`);
-    options.failed?.({ name, args, error: known });
+    // That a file has no such attribute is an answer, not a failure: `ls -l` gets it for each file.
+    if (known.code !== 'ENODATA') options.failed?.({ name, args, error: known });
     const fields = { op: name, nodeid: args[0], code: known.code, ...storeErrorFields(known.cause) };
     if (isSaid(name, known)) log.warn(fields, known.message);
     else if (trace) log.debug(fields, known.message);

@@ -405,3 +405,12 @@ t.test('stat of names while a large directory is being read needs no LIST for ea
   t.equal(store.count('HeadObject'), 0);
   t.ok(store.count('ListObjectsV2') <= 5, `${store.count('ListObjectsV2')} LISTs`);
 });
+
+t.test('with stat=list an attribute that is not there is told at once, without a request', async t => {
+  const { filesystem, kernel, store } = makeFileSystem({ options: { stat: 'list' } });
+  store.putForeign('f', 'x');
+  const { nodeid } = await filesystem.lookup(1, 'f', kernel.ctx);
+  store.resetCalls();
+  t.throws(() => filesystem.getxattr(nodeid, 'security.capability', kernel.ctx), { code: 'ENODATA' });
+  t.same(store.calls, []);
+});
