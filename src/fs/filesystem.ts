@@ -257,6 +257,7 @@ export class S3FileSystem implements FileSystemOps {
       this.#setPosix(inode, changedPosix(inode.posix, change, now, inode instanceof DirectoryInode));
       if (inode instanceof FileInode && (change.mtime !== undefined || change.atime !== undefined))
         inode.timesSet = true;
+      await this.#saver.metadata.saveArchived(inode);
     }
     return this.#attributes(inode);
   }
@@ -495,6 +496,7 @@ export class S3FileSystem implements FileSystemOps {
     const copy = value.slice();
     await this.#learn(inode);
     this.#setPosix(inode, { ...withXattr(inode.posix, name, copy, flags), ctime: this.#names.now() });
+    await this.#saver.metadata.saveArchived(inode);
     this.#environment.notifier?.invalidateInode(nodeid);
   }
 
@@ -512,6 +514,7 @@ export class S3FileSystem implements FileSystemOps {
     const inode = this.namespace.inode(nodeid);
     await this.#learn(inode);
     this.#setPosix(inode, { ...withoutXattr(inode.posix, name), ctime: this.#names.now() });
+    await this.#saver.metadata.saveArchived(inode);
   }
 
   #expectXattrs(): void {

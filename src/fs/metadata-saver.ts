@@ -24,6 +24,9 @@ const MARKER_DELAY = 1000;
 /** Metadata copies at once: they cost S3 work but no bandwidth here. */
 const PARALLEL_METADATA = 32;
 
+/** Storage classes whose objects cannot be read before they are restored. */
+const ARCHIVES = new Set(['GLACIER', 'DEEP_ARCHIVE']);
+
 export class MetadataSaver {
   readonly #environment: Environment;
   readonly #namespace: Namespace;
@@ -58,6 +61,15 @@ export class MetadataSaver {
     if (directory === this.#namespace.root || !directory.parent) return;
     directory.localOnly = true;
     this.schedule(directory, MARKER_DELAY);
+  }
+
+  /**
+   * Of what may be archived S3's answer is waited for: it copies nothing that was not restored, and who is refused has to
+   * hear of it. @throws {StoreError} `archived`
+   */
+  async saveArchived(inode: Inode): Promise<void> {
+    if (inode instanceof DirectoryInode || !ARCHIVES.has(inode.description?.storageClass ?? '')) return;
+    if (this.#waiting.has(inode)) await this.save(inode);
   }
 
   /** Metadata that goes along with something else (a rename, a save), or is no longer wanted (an unlink). */

@@ -146,6 +146,12 @@ t.test('R3 archived objects', async t => {
   t.same(await kernel.names('/'), ['cold']);
   t.equal((await kernel.stat('/cold')).size, 6);
   t.equal(await errnoOf(kernel.readFile('/cold')), 'EACCES');
+  const { mode } = await kernel.stat('/cold');
+  t.equal(await errnoOf(kernel.setattr('/cold', { mode: 0o777 })), 'EACCES');
+  t.equal(await errnoOf(kernel.setxattr('/cold', 'user.x', Buffer.from('y'))), 'EACCES');
+  t.equal(await errnoOf(kernel.rename('/cold', '/colder')), 'EACCES');
+  t.equal((await kernel.stat('/cold')).mode, mode, 'and nothing is pretended');
+  t.same(store.keys(), ['cold']);
 });
 
 t.test('R4 what a read fetches', async t => {

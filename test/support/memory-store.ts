@@ -374,6 +374,9 @@ export class MemoryStore implements ObjectStore {
       this.#checkKey('CopyObject', key);
       if (description) this.#checkDescription(description);
       const object = this.#current('CopyObject', source.key, source.etag);
+      if (ARCHIVE_CLASSES.has(object.description.storageClass ?? '') && !object.restored) {
+        throw this.#error('archived', 'CopyObject', source.key, 'is archived', 403);
+      }
       if (object.bytes.length > this.limits.maxCopySize) {
         throw this.#error('too-large', 'CopyObject', source.key, 'is too large to copy at once', 400);
       }
