@@ -79,7 +79,15 @@ t.test('the log file is private, reopened by its name, and its level can be cycl
   t.equal(log.cycleLevel(), 'fatal');
   t.equal(statSync(path).mode & 0o777, 0o600);
   t.match(JSON.parse(readFileSync(`${path}.1`, 'utf8')), { level: 30, msg: 'one', key: 'a/b' });
-  t.match(JSON.parse(readFileSync(path, 'utf8')), { level: 20, msg: 'two' });
+  const lines = readFileSync(path, 'utf8').trimEnd().split('\n');
+  t.match(
+    lines.map(line => JSON.parse(line)),
+    [
+      { level: 30, msg: 'log level', to: 'debug' },
+      { level: 20, msg: 'two' },
+      { level: 30, msg: 'log level', to: 'fatal' },
+    ],
+  );
   t.throws(() => openLog('info', '/nonexistent/x.log'), { exitCode: 16, message: /cannot be opened/ });
 });
 

@@ -53,7 +53,7 @@ t.test('the package holds what it needs to run, and nothing else', async t => {
     [],
     'missing',
   );
-  const expected = /^(?:bin|dist|docs)\/|^(?:package\.json|README\.md|LICENSE|CHANGELOG\.md|SECURITY\.md)$/;
+  const expected = /^(?:bin|dist|docs)\/|^(?:package\.json|README(?:\.ko)?\.md|LICENSE|CHANGELOG\.md|SECURITY\.md)$/;
   const unwanted = /\.test\.|\.tap|\.npmrc|\.env|credentials|passwd|\.pem$|\.key$/;
   t.same(
     files.filter(file => !expected.test(file) || unwanted.test(file)),
