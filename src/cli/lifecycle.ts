@@ -41,6 +41,13 @@ export interface LifecycleParts {
   readonly recoveryDirectory: () => string;
   /** Resolves after `ms`. */
   readonly pause: (ms: number) => Promise<void>;
+  /** By which a drain that gets no further is told from a long one. Absent: it is waited for. */
+  readonly drains?: {
+    /** Requests to S3 that went well so far. */
+    answered(): number;
+    /** Resolves after `ms`. */
+    every(ms: number): Promise<void>;
+  };
 }
 
 export interface Ending {
@@ -55,9 +62,19 @@ export interface Ending {
  */
 const HOLDERS_LIMIT = 1_000;
 
+/**
+ * ms without one good answer from S3 after which a drain is given up: its bytes go to the local disk. As long as a request is tried
+ * again, and half of what service managers wait before they kill.
+ */
+const DRAIN_LIMIT = 60_000;
+/** ms between two looks. */
+const LOOK = 1_000;
+
 export class Lifecycle {
   readonly #parts: LifecycleParts;
   #stopping = false;
+  /** S3 was waited for long enough. */
+  #givenUp = false;
   #stop!: (reason: string) => void;
   #force!: () => void;
   readonly #stopAsked: Promise<string>;
@@ -106,10 +123,31 @@ export class Lifecycle {
     const { bytes, names } = filesystem.unsaved();
     if (names.length > 0) log.info({ bytes, files: names.length }, 'saving');
     try {
-      await filesystem.drain();
+      await this.#whileItGetsOn(filesystem.drain());
     } catch (error) {
       log.error({ err: error }, 'saving failed');
     }
+  }
+
+  /** Resolves with `work`, or when S3 has given no good answer for too long. Rejects as `work`. */
+  async #whileItGetsOn(work: Promise<void>): Promise<void> {
+    const { drains, log } = this.#parts;
+    if (!drains || this.#givenUp) {
+      if (this.#givenUp) work.catch(() => {});
+      else await work;
+      return;
+    }
+    const settled = work.then(() => true);
+    let before = drains.answered();
+    for (let silent = LOOK; silent <= DRAIN_LIMIT; silent += LOOK) {
+      if (await Promise.race([settled, drains.every(LOOK).then(() => false)])) return;
+      const now = drains.answered();
+      if (now !== before) silent = 0;
+      before = now;
+    }
+    settled.catch(() => {});
+    this.#givenUp = true;
+    log.error({ seconds: DRAIN_LIMIT / 1000 }, 'S3 does not answer: what is unsaved goes to the local disk');
   }
 
   async #detach(): Promise<void> {
@@ -135,7 +173,7 @@ export class Lifecycle {
 
   async #settle(): Promise<void> {
     try {
-      await this.#parts.filesystem.destroy();
+      await this.#whileItGetsOn(this.#parts.filesystem.destroy());
     } catch (error) {
       this.#parts.log.error({ err: error }, 'saving failed at the end');
     }

@@ -53,6 +53,8 @@ export interface MountedBucket {
   readonly answers: ControlAnswers;
   /** Where `metrics=` asked for them. */
   readonly metrics: MetricsServer | undefined;
+  /** Requests to S3 that went well so far: while it grows a drain gets on. */
+  readonly answered: () => number;
   /** Without symbolic links, as the kernel shows it. */
   readonly mountPoint: string;
   /** When all is over: lets go of connections and of the journal. */
@@ -150,6 +152,7 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
   if (values.stat !== 'list') forecastHeads(telemetry, log);
   const metrics = await startMetrics(values.metrics, answerParts, surroundings);
   return {
+    answered: () => telemetry.get('s3.answered'),
     mounted,
     mountPoint,
     filesystem,

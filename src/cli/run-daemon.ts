@@ -37,7 +37,7 @@ export async function runDaemon(config: Config, listener: StartListener, backgro
     process.on('SIGUSR2', () => log.cycleLevel());
     const bugEnd = new BugEnd(log, config.mountPoint, exit);
     let stopped: string | undefined;
-    const { mounted, filesystem, mountPoint, answers, metrics, report, close } = await mountBucket(config, {
+    const { answered, mounted, filesystem, mountPoint, answers, metrics, report, close } = await mountBucket(config, {
       log,
       note: listener.note,
       onBug: error => bugEnd.begin(error),
@@ -60,6 +60,7 @@ export async function runDaemon(config: Config, listener: StartListener, backgro
       recoveryDirectory: () => recoveryDirectoryOf(config, new Date()),
       say,
       pause: ms => new Promise(resolve => void setTimeout(resolve, ms)),
+      drains: { answered, every: ms => new Promise(resolve => void setTimeout(resolve, ms)) },
     });
     stop = reason => {
       service.stopping(() => {

@@ -38,6 +38,7 @@ import { Indexers } from './indexers.ts';
 import { DirectoryInode, FileInode, type Inode, SpecialInode } from './inode.ts';
 import { byteLength, HIDDEN_PREFIX, isShowable, NAME_MAX } from './keys.ts';
 import { Leftovers } from './leftovers.ts';
+import { interruptible } from './metadata-requests.ts';
 import { O_ACCMODE, O_RDONLY, S_IFLNK, S_IFMT, S_IFREG, typeOf, withoutSuidgid } from './modes.ts';
 import { Names } from './names.ts';
 import { Namespace } from './namespace.ts';
@@ -103,7 +104,18 @@ export class S3FileSystem implements FileSystemOps {
     const found = this.namespace.find(directory, name, ctx.signal);
     this.#walks.looked(directory, name);
     if (!(found instanceof Promise)) return this.#entryOrNegative(found, directory, name);
-    return found.then(inode => this.#entryOrNegative(inode, directory, name));
+    return this.#waited(found, ctx).then(inode => this.#entryOrNegative(inode, directory, name));
+  }
+
+  /** Until the caller is interrupted: the listing or HEAD behind it is everybody's and goes on. */
+  async #waited(found: Awaitable<Inode | undefined>, { signal }: RequestContext): Promise<Inode | undefined> {
+    if (!(found instanceof Promise)) return found;
+    try {
+      return await interruptible(found, signal);
+    } catch (error) {
+      if (signal.aborted) found.then(inode => inode && this.namespace.release(inode)).catch(() => {});
+      throw error;
+    }
   }
 
   #entryOrNegative(inode: Inode | undefined, parent: DirectoryInode, name: string): Entry | NegativeEntry {
@@ -206,7 +218,8 @@ export class S3FileSystem implements FileSystemOps {
     const inode = this.namespace.inode(nodeid);
     if (inode === this.namespace.root && this.namespace.markers.rootIsUnknown) {
       const key = this.#saver.descriptions.markerKey(this.namespace.root);
-      return this.namespace.markers.describeRoot(key).then(() => this.#attributes(inode));
+      const described = interruptible(this.namespace.markers.describeRoot(key), ctx.signal);
+      return described.then(() => this.#attributes(inode));
     }
     if (!inode.parent || this.namespace.isFresh(inode)) return this.#attributes(inode);
     const isOpen = inode instanceof FileInode && inode.opens > 0;
@@ -223,7 +236,7 @@ export class S3FileSystem implements FileSystemOps {
       this.#walks.looked(parent, name);
       this.#walks.stated(parent);
     }
-    const present = parent ? await this.namespace.find(parent, name, ctx.signal) : inode;
+    const present = parent ? await this.#waited(this.namespace.find(parent, name, ctx.signal), ctx) : inode;
     const found = present && (await this.namespace.exactly(present, ctx.signal));
     if (found && found !== inode) this.namespace.release(found);
     if (found !== inode && inode.parent === undefined && !(inode instanceof FileInode && inode.opens > 0)) {

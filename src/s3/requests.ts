@@ -242,6 +242,7 @@ export class S3Requests {
         sent,
       );
     }
+    telemetry.count('s3.answered');
     const { head, body, bytes, repeated } = answer;
     return { head, body, bytes, repeated, sent, arrived: clock.now() };
   }

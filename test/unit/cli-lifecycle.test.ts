@@ -12,7 +12,12 @@ interface World {
 }
 
 function world(
-  options: { busy?: boolean; drain?: (unsaved: Unsaved) => Promise<Unsaved>; unsaved?: Unsaved } = {},
+  options: {
+    busy?: boolean;
+    drain?: (unsaved: Unsaved) => Promise<Unsaved>;
+    unsaved?: Unsaved;
+    drains?: NonNullable<LifecycleParts['drains']>;
+  } = {},
 ): World {
   const done: string[] = [];
   const said: string[] = [];
@@ -50,6 +55,7 @@ function world(
     findHolders: async () => [{ pid: 4711, command: 'bash', how: 'stands in it' }],
     say: line => void said.push(line),
     pause: async () => {},
+    ...(options.drains && { drains: options.drains }),
   };
   return { lifecycle: new Lifecycle(parts), done, said, end };
 }
@@ -100,4 +106,24 @@ t.test('a second order to stop does not wait for the drain', async t => {
   lifecycle.stop('SIGINT');
   t.match(await ending, { exitCode: 20, message: /3 unsaved bytes in 'slow'/ });
   t.same(done, ['drain', 'detach', 'recover to /state/recovered/x']);
+});
+
+t.test('a drain is waited for while S3 answers, and given up when it does not', async t => {
+  let answered = 0;
+  let looks = 0;
+  const unsaved = { bytes: 12, names: ['a.csv'] };
+  const drains = {
+    answered: () => answered,
+    async every(ms: number) {
+      t.equal(ms, 1000);
+      looks++;
+      if (looks <= 500) answered++;
+    },
+  };
+  const { lifecycle } = world({ unsaved, drains, drain: () => new Promise(() => {}) });
+  lifecycle.stop('SIGTERM');
+  const { exitCode, message } = await lifecycle.run();
+  t.equal(exitCode, 20);
+  t.match(message, /they were kept in \/state\/recovered\/x/);
+  t.equal(looks, 560, 'a minute after the last answer');
 });
