@@ -225,7 +225,10 @@ export class Names {
       if (inode instanceof FileInode) await this.#orphans.keep(inode);
       // What it was renamed over before its first save is still in S3.
       const isInS3 = inode.stored !== undefined || (inode instanceof FileInode && inode.replaces !== undefined);
-      if (isInS3) await this.#environment.store.delete(inode.key);
+      if (isInS3) {
+        this.#proveEmptyAhead(parent, name!);
+        await this.#environment.store.delete(inode.key);
+      }
       this.lost(inode);
       this.touchParent(parent);
     };
@@ -237,6 +240,17 @@ export class Names {
     // Under the lock nothing is released.
     this.#namespace.release(inode);
     this.keepIfEmptied(parent);
+  }
+
+  /**
+   * `rm -r` takes the last name of a directory that it has open: rmdir comes next and will want to know whether others put
+   * something there. The LIST that tells goes out beside the delete, and nobody waits for it.
+   */
+  #proveEmptyAhead(parent: DirectoryInode, name: string): void {
+    const { listing } = parent;
+    if (parent.opens === 0 || !listing?.complete || listing.names.size !== 1 || !listing.names.has(name)) return;
+    if (this.#environment.clock.monotonic() - listing.at < EMPTY_PROOF_AGE / 2) return;
+    this.#namespace.listings.list(parent).catch(() => {});
   }
 
   /** Runs what takes the name from an inode; under its lock. Who opens it meanwhile waits until that is decided. */
@@ -306,6 +320,7 @@ export class Names {
     const notEmpty = (): FsError => new FsError('ENOTEMPTY', `${directory.key} is not empty`);
     if (directory.holdsLocal) throw notEmpty();
     const { store, clock } = this.#environment;
+    if (directory.loading) await directory.loading.catch(() => {});
     const { listing } = directory;
     if (listing?.complete && clock.monotonic() - listing.at < EMPTY_PROOF_AGE) {
       if (listing.names.size > 0) throw notEmpty();

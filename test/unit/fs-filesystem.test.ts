@@ -414,3 +414,51 @@ t.test('with stat=list an attribute that is not there is told at once, without a
   t.throws(() => filesystem.getxattr(nodeid, 'security.capability', kernel.ctx), { code: 'ENODATA' });
   t.same(store.calls, []);
 });
+
+t.test('rm -r: whether a directory is empty is asked beside the last delete, and rmdir waits for no LIST', async t => {
+  const { kernel, store, clock, filesystem } = makeFileSystem();
+  for (const name of ['a', 'b']) store.putForeign(`d/${name}`, 'x');
+  store.putForeign('d/', '', { metadata: { mode: '16877' } });
+  const { nodeid } = await filesystem.lookup(1, 'd', kernel.ctx);
+  const { fh } = await filesystem.opendir(nodeid, 0, kernel.ctx);
+  await kernel.names('/d');
+  await kernel.unlink('/d/a');
+  await clock.advance(5000);
+  store.resetCalls();
+  const hold = store.hold('DeleteObject');
+  const last = filesystem.unlink(nodeid, 'b', kernel.ctx);
+  await hold.reached;
+  t.equal(store.calls.filter(({ list }) => list?.prefix === 'd/').length, 1, 'beside the delete');
+  hold.release();
+  await last;
+  await filesystem.releasedir(nodeid, fh);
+  await filesystem.rmdir(1, 'd', kernel.ctx);
+  t.equal(store.calls.filter(({ list }) => list?.prefix === 'd/').length, 1, 'and not again');
+  t.same(store.keys(), []);
+});
+
+t.test('rmdir after the last unlink sees what others put there meanwhile', async t => {
+  const { kernel, store, clock, filesystem } = makeFileSystem();
+  store.putForeign('d/a', 'x');
+  const { nodeid } = await filesystem.lookup(1, 'd', kernel.ctx);
+  await filesystem.opendir(nodeid, 0, kernel.ctx);
+  await kernel.names('/d');
+  await clock.advance(5000);
+  store.putForeign('d/theirs', 'x');
+  await filesystem.unlink(nodeid, 'a', kernel.ctx);
+  await t.rejects(filesystem.rmdir(1, 'd', kernel.ctx), { code: 'ENOTEMPTY' });
+  t.same(store.keys(), ['d/theirs']);
+});
+
+t.test('the last file of a directory that nobody has open is deleted by one request', async t => {
+  const { kernel, store, clock } = makeFileSystem();
+  store.putForeign('d/', '', { metadata: { mode: '16877' } });
+  store.putForeign('d/lock', 'x');
+  await kernel.open('/d/lock', 0);
+  await kernel.names('/d');
+  await clock.advance(5000);
+  store.resetCalls();
+  await kernel.unlink('/d/lock');
+  t.equal(store.count('DeleteObject'), 1);
+  t.equal(store.count('ListObjectsV2'), 0);
+});
