@@ -72,6 +72,8 @@ export abstract class ObjectInode extends BaseInode {
 }
 
 export class FileInode extends ObjectInode {
+  /** Until then (ms, monotonic) the kernel may open the file anew after ESTALE, with what a check has just found. */
+  isLookedUpBy = 0;
   #stored: StoredContent | undefined;
   /** There while the file is open or unsaved. */
   content: FileContent | undefined;

@@ -28,6 +28,9 @@ const BORROWED_FOR = 5000;
 
 const CAPABILITY = 'security.capability';
 
+/** ms in which the kernel, told ESTALE, opens the file anew: that open is not checked once more, or it might never succeed. */
+const LOOKUP_TIME = 1000;
+
 export class OpenFiles {
   readonly #environment: Environment;
   readonly #namespace: Namespace;
@@ -118,7 +121,10 @@ export class OpenFiles {
   async #check(file: FileInode, signal: AbortSignal, isWritable: boolean): Promise<void> {
     const { options, clock, blocks, store } = this.#environment;
     const { stored } = file;
+    const { isLookedUpBy } = file;
+    file.isLookedUpBy = 0;
     if (!stored || file.unlinked || file.unsaved || file.saving || file.supersededIn) return;
+    if (clock.monotonic() < isLookedUpBy) return;
     const { key } = file;
     if (options.openCheck > 0 && this.#namespace.requests.isPending(key)) {
       // It is being fetched ahead: its headers will tell, and a second GET of the same bytes would be for nothing.
@@ -143,6 +149,11 @@ export class OpenFiles {
       const metadata = this.#namespace.index.record(info, at);
       if (this.#namespace.refreshed(file, metadata) === 'replaced') {
         throw new FsError('ESTALE', `${key} was changed by another client; the name has a new inode`);
+      }
+      // The kernel appends at the end that it knows, and maps as far: only a new lookup tells it another.
+      if (file.size !== stored.size) {
+        file.isLookedUpBy = clock.monotonic() + LOOKUP_TIME;
+        throw new FsError('ESTALE', `${key} was changed by another client and has another size`);
       }
     } catch (error) {
       if (!isStoreError(error, 'not-found')) throw error;
