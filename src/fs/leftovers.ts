@@ -43,32 +43,36 @@ export class Leftovers {
     this.#environment = environment;
   }
 
-  /** Never rejects. */
+  /** One listing in most cases. Never rejects. */
   async sweep(): Promise<void> {
-    const { store } = this.#environment;
-    await this.#each('unlinked', UNLINKED_FOR, object => store.delete(object.key));
-    await this.#each('zeros', BUSY_FOR, object => store.delete(object.key));
-    await this.#each('conflict', BUSY_FOR, object => this.#bringBack(object));
-  }
-
-  async #each(
-    kind: 'unlinked' | 'conflict' | 'zeros',
-    age: number,
-    work: (object: ListedObject) => Promise<void>,
-  ): Promise<void> {
-    const { store, clock, telemetry, options } = this.#environment;
+    const { store, clock, telemetry } = this.#environment;
     try {
-      const prefix = hiddenPlace(kind, options.hostname);
       for (let continuation: string | undefined; ; ) {
-        const page = await store.list({ prefix, ...(continuation === undefined ? {} : { continuation }) });
-        const old = page.objects.filter(object => clock.now() - object.lastModified > age);
-        await forEachLimit(old, PARALLEL, work);
+        const page = await store.list({
+          prefix: HIDDEN_PREFIX,
+          ...(continuation === undefined ? {} : { continuation }),
+        });
+        await forEachLimit(page.objects, PARALLEL, async object => {
+          await this.#settle(object, clock.now() - object.lastModified).catch(error => {
+            telemetry.log.debug({ key: object.key, error }, 'what an earlier mount left is still there');
+          });
+        });
         if (page.next === undefined) break;
         continuation = page.next;
       }
     } catch (error) {
-      telemetry.log.debug({ kind, error }, 'what earlier mounts left is still there');
+      telemetry.log.debug({ error }, 'what earlier mounts left was not looked for');
     }
+  }
+
+  /** `age` in ms. */
+  async #settle(object: ListedObject, age: number): Promise<void> {
+    const { store, options } = this.#environment;
+    const isOf = (kind: 'unlinked' | 'conflict' | 'zeros'): boolean =>
+      object.key.startsWith(hiddenPlace(kind, options.hostname));
+    if (isOf('unlinked') && age > UNLINKED_FOR) await store.delete(object.key);
+    else if (isOf('zeros') && age > BUSY_FOR) await store.delete(object.key);
+    else if (isOf('conflict') && age > BUSY_FOR) await this.#bringBack(object);
   }
 
   async #bringBack(aside: ListedObject): Promise<void> {
