@@ -12,19 +12,13 @@ const ELSEWHERE: Readonly<Record<string, readonly [file: string, title: string]>
   W15: ['test/mount/requests.test.ts', '500 children that write into one descriptor cost at most 3 PUTs'],
   Q1: ['test/unit/fs-write-back.test.ts', 'close returns before S3 has the bytes, and everything shows as if it had'],
   Q2: ['test/mount/write-back.test.ts', 'killed at any moment: what close, rename and unlink have answered is there'],
-  Q3: [
-    'test/unit/cache-write-back-model.test.ts',
-    'synced in groups: nothing is lost by kills, and up to a second by power cuts',
-  ],
+  Q3: ['test/model/queue.test.ts', 'synced in groups: nothing is lost by kills, and up to a second by power cuts'],
   Q4: ['test/unit/fs-write-back.test.ts', 'fsync waits for S3 and tells its error'],
   Q5: ['test/unit/fs-write-back.test.ts', 'what becomes something else before it is sent costs nothing more'],
   Q6: ['test/unit/fs-write-back.test.ts', 'rm a; echo > a and mv a b; echo > a come out right'],
   Q7: ['test/unit/fs-write-back.test.ts', 'another client was faster: a conflict copy, told once'],
   Q8: ['test/unit/fs-write-back.test.ts', 'S3 refuses a delete: the file is there again'],
-  Q9: [
-    'test/unit/cache-write-back-model.test.ts',
-    'a journal that is often full: what finds no room waits for S3, in its turn',
-  ],
+  Q9: ['test/model/queue.test.ts', 'a journal that is often full: what finds no room waits for S3, in its turn'],
   Q10: ['test/unit/fs-write-back.test.ts', 'a large file goes to S3 by itself, after what is queued under its name'],
   Q11: [
     'test/mount/write-back.test.ts',

@@ -133,7 +133,7 @@ class World {
     };
     const first = Promise.race([work, this.died]);
     first.then(over, over);
-    while (!isOver) await this.clock.advance(5);
+    while (!isOver) await this.clock.advance(50);
     return first;
   }
 }
