@@ -27,7 +27,7 @@ export async function overEmbedded(
         prefix: `한 ${stores++}/`,
         url: s3.url,
         credentials: async () => s3.credential,
-        ...(s3.ca === undefined ? {} : { ca: s3.ca }),
+        ...(s3.ca === undefined ? {} : { tls: { ca: s3.ca } }),
         ...options,
       });
       if (lacks.conditions) await learn(store);
