@@ -5,18 +5,21 @@ import { Exerciser } from '../random/exerciser.ts';
 import { LARGE, SMALL } from '../random/file-operations.ts';
 import { aMount } from '../support/mount.ts';
 
-const { EXERCISE_SEED, EXERCISE_OPERATIONS } = process.env;
+const { EXERCISE_SEED, EXERCISE_SEEDS = '1', EXERCISE_OPERATIONS } = process.env;
 
-/** One that is always run, and one that nobody has seen; `EXERCISE_SEED=…` plays one again. */
-const SEEDS = EXERCISE_SEED === undefined ? [1, randomInt(1, 2 ** 31)] : [Number(EXERCISE_SEED)];
+/** One that is always run, and one (or `EXERCISE_SEEDS`) that nobody has seen; `EXERCISE_SEED=…` plays one again. */
+const SEEDS =
+  EXERCISE_SEED === undefined
+    ? [1, ...Array.from({ length: Number(EXERCISE_SEEDS) }, () => randomInt(1, 2 ** 31))]
+    : [Number(EXERCISE_SEED)];
 
 for (const [title, shape, operations] of [
   ['files of some hundred kilobytes', SMALL, 10_000],
   ['files of several parts', LARGE, 600],
 ] as const) {
   t.test(title, async t => {
-    const mount = await aMount(t);
-    for (const seed of shape === LARGE ? SEEDS.slice(-1) : SEEDS) {
+    const mount = await aMount(t, { seconds: 150 + 60 * SEEDS.length });
+    for (const seed of shape === LARGE ? SEEDS.slice(-Number(EXERCISE_SEEDS)) : SEEDS) {
       const count = Number(EXERCISE_OPERATIONS ?? operations);
       await t.test(`EXERCISE_SEED=${seed}, ${count} operations`, () => new Exerciser(mount, shape, seed).run(count));
     }
