@@ -144,15 +144,15 @@ export const COMMANDS: readonly Command[] = [
   },
   {
     name: 'unit',
-    usage: 'BUCKET MOUNTPOINT [-o ...]',
+    usage: 'BUCKET MOUNTPOINT [-o ...] | NAME',
     summary: 'print or install a systemd unit that mounts at boot',
-    text: "Prints a systemd unit for the mount, or installs and starts it. As root it is a unit of the system: with --user it runs as that user with that user's credentials, and writes allow_other, umask=0022, uid and gid unless they are given. As an ordinary user it is a unit of that user's own service manager.",
+    text: "Prints a systemd unit for the mount (or for the one that NAME.toml describes), or installs and starts it. As root it is a unit of the system: with --user it runs as that user with that user's credentials, and writes allow_other, umask=0022, uid and gid unless they are given. As an ordinary user it is a unit of that user's own service manager.",
     flags: {
       user: { value: 'NAME', help: 'who runs it' },
       install: { help: 'write it where systemd looks, make the mount point, start it, now and at each boot' },
     },
     mountOptions: true,
-    words: [2, 2],
+    words: [1, 2],
     async run({ positional, flags, options }, output) {
       const { unitCommand } = await import('./unit.ts');
       const user = flags['user'] as string | undefined;

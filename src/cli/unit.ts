@@ -13,8 +13,9 @@ import {
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { CommandOutput } from './commands.ts';
+import { configDirectories } from './config-file.ts';
 import { CliError, EXIT, usageError } from './exit-codes.ts';
-import { OPTION_OF_WORD } from './option-table.ts';
+import { OPTION_OF_WORD, type OptionName } from './option-table.ts';
 import { formatOptionList, type OptionWord } from './option-words.ts';
 import { type Config, type MountArguments, readConfig } from './options.ts';
 import { programWords } from './program-path.ts';
@@ -37,7 +38,11 @@ interface Account {
 }
 
 export function unitCommand(request: UnitRequest, { print, say, env }: CommandOutput): void {
-  const config = readConfig(request.mount, { env: {}, cwd: process.cwd() });
+  const config = readConfig(request.mount, {
+    env: {},
+    cwd: process.cwd(),
+    configDirectories: configDirectories(),
+  });
   for (const warning of config.warnings) say(`s3mount: ${warning}`);
   const account = request.user === undefined ? undefined : accountOf(request.user);
   const runsAs = runsAsOf(account);
@@ -81,14 +86,17 @@ export function unitOptions(
       const isPath = typeof value === 'string' && /^(?:c(?:ustom)?:)?\//.test(value);
       return isPath ? { name: word.name, value } : word;
     });
+  // Found by its name in this person's directories, it is named by its path for whoever runs the unit.
+  const file = config.values.config;
+  if (file !== undefined && !given.has('config')) list.unshift({ name: 'config', value: file });
   if (account === undefined) return list;
-  const defaults: OptionWord[] = [
+  const defaults: (OptionWord & { readonly name: OptionName })[] = [
     { name: 'allow_other' },
     { name: 'umask', value: '0022' },
     { name: 'uid', value: String(account.uid) },
     { name: 'gid', value: String(account.gid) },
   ];
-  return [...list, ...defaults.filter(({ name }) => !given.has(name))];
+  return [...list, ...defaults.filter(({ name }) => config.values[name] === undefined)];
 }
 
 function runsAsOf(account: Account | undefined): RunsAs {

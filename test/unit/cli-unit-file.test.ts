@@ -120,3 +120,17 @@ t.test('what a user unit says after -o', async t => {
     'a service has no cwd',
   );
 });
+
+t.test('a unit for a configuration file names it by its path', async t => {
+  const directory = mkdtempSync(join(tmpdir(), 's3mount-unit-'));
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
+  writeFileSync(join(directory, 'works.toml'), 'bucket = "my-bucket"\nmountpoint = "/mnt/works"\numask = "0022"\n');
+  const surroundings = { env: {}, cwd: '/home/u', configDirectories: [directory] };
+  const config = readConfig({ positional: ['works'], words: [] }, surroundings);
+  t.match(config, { source: 'my-bucket', mountPoint: '/mnt/works' });
+  t.same(unitOptions([], config, undefined), [{ name: 'config', value: join(directory, 'works.toml') }]);
+  t.notOk(
+    unitOptions([], config, { uid: 1, gid: 1 }).some(({ name }) => name === 'umask'),
+    'the file says it',
+  );
+});
