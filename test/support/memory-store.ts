@@ -32,6 +32,7 @@ import type {
   Written,
 } from '../../src/s3/store.ts';
 import { S3_LIMITS } from '../../src/s3/store.ts';
+import { pageOf } from './memory-listing.ts';
 import { compareKeys } from './utf8-order.ts';
 
 export type StoreOperation =
@@ -339,7 +340,7 @@ export class MemoryStore implements ObjectStore {
 
   list(request: ListRequest, options: RequestOptions = {}): Promise<ListPage> {
     return this.#call({ operation: 'ListObjectsV2', key: request.prefix, list: request }, options.signal, () =>
-      this.#page(request),
+      pageOf(request, this.keys(), key => this.#listed(key), this.#date()),
     );
   }
 
@@ -532,6 +533,12 @@ export class MemoryStore implements ObjectStore {
   }
 
   /** S3's times have whole seconds. */
+  #listed(key: string): ListedObject {
+    const { etag, bytes, lastModified, description } = this.#objects.get(key)!;
+    const storageClass = description.storageClass ?? 'STANDARD';
+    return { key, etag, size: bytes.length, lastModified, storageClass };
+  }
+
   #date(): number {
     return Math.floor(this.#clock.now() / 1000) * 1000;
   }
@@ -648,64 +655,5 @@ export class MemoryStore implements ObjectStore {
     const etag = `"${md5(joined(digests)).toString('hex')}-${parts.length}"`;
     this.#uploads.delete(uploadId);
     return this.#written(this.#store(key, joined(bodies), etag, upload.description));
-  }
-
-  /** Continuation tokens are the last key or prefix of a page; a prefix ends in the delimiter and is skipped as a whole. */
-  #page(request: ListRequest): ListPage {
-    const { prefix, delimiter, continuation } = request;
-    const limit = Math.min(request.maxKeys ?? 1000, 1000);
-    const keys = this.keys();
-    const objects: ListedObject[] = [];
-    const prefixes: string[] = [];
-    const after = continuation === undefined ? request.startAfter : continuation.slice(1);
-    const afterPrefix = continuation?.[0] === 'p' ? after : undefined;
-    let token: string | undefined;
-    let truncated = false;
-    for (let i = this.#firstFrom(prefix); i < keys.length; i++) {
-      const key = keys[i]!;
-      if (!key.startsWith(prefix)) break;
-      if (after !== undefined && compareKeys(key, after) <= 0) continue;
-      if (afterPrefix !== undefined && key.startsWith(afterPrefix)) continue;
-      const cut = delimiter ? key.indexOf(delimiter, prefix.length) : -1;
-      const common = cut < 0 ? undefined : key.slice(0, cut + 1);
-      if (common !== undefined && prefixes[prefixes.length - 1] === common) continue;
-      if (objects.length + prefixes.length === limit) {
-        truncated = true;
-        break;
-      }
-      if (common !== undefined) {
-        prefixes.push(common);
-        token = `p${common}`;
-      } else {
-        const object = this.#objects.get(key)!;
-        objects.push({
-          key,
-          etag: object.etag,
-          size: object.bytes.length,
-          lastModified: object.lastModified,
-          storageClass: object.description.storageClass ?? 'STANDARD',
-        });
-        token = `k${key}`;
-      }
-    }
-    return {
-      objects,
-      prefixes,
-      ...(truncated && token !== undefined ? { next: token } : {}),
-      serverDate: this.#date(),
-    };
-  }
-
-  /** Index of the first key that is not before `prefix`. */
-  #firstFrom(prefix: string): number {
-    const keys = this.keys();
-    let low = 0;
-    let high = keys.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (compareKeys(keys[middle]!, prefix) < 0) low = middle + 1;
-      else high = middle;
-    }
-    return low;
   }
 }
