@@ -146,6 +146,7 @@ export class AskedAhead {
       const listing = new Listing(at);
       listing.add(parsed, at);
       listing.complete = true;
+      listing.isAhead = true;
       this.#unshowable.met(parsed.unshowable);
       const { marker } = parsed;
       if (marker && options.stat === 'exact' && !this.#requests.known(marker, at)) this.#requests.ahead(marker.key);

@@ -165,6 +165,7 @@ class Snapshot {
     if (!this.#listing) {
       const known = this.#namespace.listings.fresh(directory);
       const first = known?.complete ? known : await this.#namespace.listings.list(directory, signal);
+      first.isAhead = false;
       this.at = first.at;
       this.#emit([...first.names.values()], first.complete ? undefined : (first.last ?? ''));
       if (first.complete) this.#end();

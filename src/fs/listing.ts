@@ -22,6 +22,8 @@ export class Listing {
   readonly names = new Map<string, ListedName>();
   /** No more pages: what is not here does not exist. */
   complete = false;
+  /** Asked for ahead of whoever may come; no program has read the directory since. */
+  isAhead = false;
   /** Token of the page after those that are here. */
   continuation: string | undefined;
   /** Greatest key or prefix so far, relative to the directory. */

@@ -19,7 +19,10 @@ import type { Orphans } from './orphans.ts';
 import { metadataBytes, timestampOf } from './posix.ts';
 import type { Saver } from './saver.ts';
 
-/** A listing this young (ms) is believed when it says that a directory is empty; an older one is asked again. */
+/**
+ * A listing this young (ms) is believed when it says that a directory is empty; an older one is asked again, and one that came
+ * ahead of a walker who has not read it: `stat d; rmdir d` asks as if nothing had been known.
+ */
 const EMPTY_PROOF_AGE = 1000;
 
 export class Names {
@@ -322,7 +325,7 @@ export class Names {
     const { store, clock } = this.#environment;
     if (directory.loading) await directory.loading.catch(() => {});
     const { listing } = directory;
-    if (listing?.complete && clock.monotonic() - listing.at < EMPTY_PROOF_AGE) {
+    if (listing?.complete && !listing.isAhead && clock.monotonic() - listing.at < EMPTY_PROOF_AGE) {
       if (listing.names.size > 0) throw notEmpty();
       return;
     }

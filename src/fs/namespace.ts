@@ -454,7 +454,10 @@ export class Namespace extends InodeTree {
     if (this.ahead.has(key)) return undefined;
     if (child instanceof DirectoryInode) {
       if (child.loading || this.listings.fresh(child) || child.changes.any || child.localOnly) return undefined;
-      return this.listings.list(child).then(listing => (listing.complete ? listing : undefined));
+      return this.listings.list(child).then(listing => {
+        listing.isAhead = true;
+        return listing.complete ? listing : undefined;
+      });
     }
     if (child) return undefined;
     return this.ahead.coming(key) ? undefined : this.ahead.list(key);
