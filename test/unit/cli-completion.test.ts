@@ -19,7 +19,8 @@ function offered(...words: string[]): string[] {
 compopt() { :; }
 COMP_WORDS=(s3mount ${words.map(word => `'${word}'`).join(' ')}); COMP_CWORD=${words.length}
 _s3mount && printf '%s\\n' "\${COMPREPLY[@]}"`;
-  const { stdout, stderr } = spawnSync('bash', ['-u', '-c', line], { encoding: 'utf8', cwd: '/' });
+  // --norc: started over a socket, bash takes itself for a remote login and reads the machine's bashrc.
+  const { stdout, stderr } = spawnSync('bash', ['--norc', '-u', '-c', line], { encoding: 'utf8', cwd: '/' });
   t.equal(stderr, '');
   return stdout.split('\n').filter(Boolean);
 }
