@@ -18,16 +18,14 @@ import type {
   ListRequest,
   ObjectDescription,
   ObjectInfo,
-  ObjectStore,
   ObjectVersion,
   RequestOptions,
   RestoreRequest,
-  StoreFeatures,
-  StoreLimits,
   Upload,
   WriteCondition,
   Written,
 } from '../s3/store.ts';
+import { ForwardingStore } from './forwarding-store.ts';
 import type { Entry, Journal, NewRecord } from './journal.ts';
 import type { FoundRecord } from './journal-found.ts';
 import { type Change, DeleteChange, type JournaledBody, PutChange } from './write-back-change.ts';
@@ -55,17 +53,16 @@ export interface Resumed {
   readonly waiting: number;
 }
 
-export class WriteBackStore implements ObjectStore {
+export class WriteBackStore extends ForwardingStore {
   readonly #environment: WriteBackEnvironment;
-  readonly #inner: ObjectStore;
   readonly #journal: Journal;
   readonly #queue: WriteBackQueue;
   readonly #nonce = randomBytes(8).toString('hex');
   #nextId = 1;
 
   constructor(environment: WriteBackEnvironment) {
+    super(environment.store);
     this.#environment = environment;
-    this.#inner = environment.store;
     this.#journal = environment.journal;
     this.#queue = new WriteBackQueue(environment);
   }
@@ -138,36 +135,29 @@ export class WriteBackStore implements ObjectStore {
 
   // --- reading ---------------------------------------------------------------------------------------------------------
 
-  get limits(): StoreLimits {
-    return this.#inner.limits;
-  }
-
-  get features(): StoreFeatures {
-    return this.#inner.features;
-  }
-
-  get prefixBytes(): number {
-    return this.#inner.prefixBytes;
-  }
-
-  async head(key: string, options: RequestOptions & { readonly ifMatch?: string } = {}): Promise<ObjectInfo> {
+  override async head(key: string, options: RequestOptions & { readonly ifMatch?: string } = {}): Promise<ObjectInfo> {
     expectWanted(options.signal);
     for (;;) {
       const pending = this.#pending(key, options.ifMatch);
       if (pending) return this.#infoOf(pending);
-      const info = await this.#unlessChanged(key, () => this.#inner.head(key, this.#real(options)));
+      const info = await this.#unlessChanged(key, () => this.inner.head(key, this.#real(options)));
       if (info) return info;
     }
   }
 
-  async get(key: string, request: GetRequest, sink: GetSink, options: RequestOptions = {}): Promise<GetResult> {
+  override async get(
+    key: string,
+    request: GetRequest,
+    sink: GetSink,
+    options: RequestOptions = {},
+  ): Promise<GetResult> {
     expectWanted(options.signal);
     const pending = this.#pending(key, request.ifMatch);
     if (pending) return this.#getPending(pending, request, sink, options.signal);
-    return this.#inner.get(key, this.#real(request), sink, options);
+    return this.inner.get(key, this.#real(request), sink, options);
   }
 
-  async list(request: ListRequest, options: RequestOptions = {}): Promise<ListPage> {
+  override async list(request: ListRequest, options: RequestOptions = {}): Promise<ListPage> {
     const hidden: Promise<void>[] = [];
     for (const change of this.#queue.changes()) {
       if (hidesDeletes(request, change)) hidden.push(this.#queue.settled(change.key));
@@ -177,21 +167,21 @@ export class WriteBackStore implements ObjectStore {
     const place = this.#queue.watch();
     try {
       const from = request.continuation === undefined ? undefined : splitContinuation(request.continuation);
-      const page = await this.#inner.list(innerRequest(request, from), options);
-      return withChanges(page, request, this.#queue.changesSince(place), this.#inner.features.orderedListing, from);
+      const page = await this.inner.list(innerRequest(request, from), options);
+      return withChanges(page, request, this.#queue.changesSince(place), this.inner.features.orderedListing, from);
     } finally {
       this.#queue.unwatch();
     }
   }
 
-  async restore(key: string, request: RestoreRequest, options: RequestOptions = {}): Promise<boolean> {
+  override async restore(key: string, request: RestoreRequest, options: RequestOptions = {}): Promise<boolean> {
     await this.#queue.settled(key);
-    return this.#inner.restore(key, request, options);
+    return this.inner.restore(key, request, options);
   }
 
-  async tags(key: string, options: RequestOptions = {}): Promise<readonly (readonly [string, string])[]> {
+  override async tags(key: string, options: RequestOptions = {}): Promise<readonly (readonly [string, string])[]> {
     const pending = this.#pending(key, undefined);
-    return pending ? (pending.description.tags ?? []) : this.#inner.tags(key, options);
+    return pending ? (pending.description.tags ?? []) : this.inner.tags(key, options);
   }
 
   /** The unsent object of a key; undefined where S3 has to be asked. @throws {StoreError} as S3 will say. */
@@ -280,7 +270,7 @@ export class WriteBackStore implements ObjectStore {
 
   // --- writing ---------------------------------------------------------------------------------------------------------
 
-  async put(
+  override async put(
     key: string,
     body: readonly Uint8Array[],
     description: ObjectDescription,
@@ -292,7 +282,7 @@ export class WriteBackStore implements ObjectStore {
     return this.#put(key, size, description, condition, body);
   }
 
-  async copy(
+  override async copy(
     source: ObjectVersion,
     key: string,
     description: ObjectDescription | undefined,
@@ -307,10 +297,10 @@ export class WriteBackStore implements ObjectStore {
     }
     await Promise.all([this.#queue.settled(source.key), this.#queue.settled(key)]);
     const version = { ...source, etag: this.#queue.etagOf(source.etag) };
-    return this.#inner.copy(version, key, description, this.#realCondition(condition), options);
+    return this.inner.copy(version, key, description, this.#realCondition(condition), options);
   }
 
-  async delete(key: string, options: RequestOptions & { readonly ifMatch?: string } = {}): Promise<void> {
+  override async delete(key: string, options: RequestOptions & { readonly ifMatch?: string } = {}): Promise<void> {
     const last = this.#queue.last(key);
     if (last?.kind === 'delete') return;
     if (last && options.ifMatch !== undefined && options.ifMatch !== last.etag) {
@@ -336,7 +326,7 @@ export class WriteBackStore implements ObjectStore {
     }));
   }
 
-  async deleteMany(keys: readonly string[]): Promise<readonly { key: string; error: StoreError }[]> {
+  override async deleteMany(keys: readonly string[]): Promise<readonly { key: string; error: StoreError }[]> {
     const failed: { key: string; error: StoreError }[] = [];
     await Promise.all(
       keys.map(key =>
@@ -349,8 +339,12 @@ export class WriteBackStore implements ObjectStore {
     return failed;
   }
 
-  async beginUpload(key: string, description: ObjectDescription, options: RequestOptions = {}): Promise<Upload> {
-    const upload = await this.#inner.beginUpload(key, description, options);
+  override async beginUpload(
+    key: string,
+    description: ObjectDescription,
+    options: RequestOptions = {},
+  ): Promise<Upload> {
+    const upload = await this.inner.beginUpload(key, description, options);
     return {
       key,
       uploadId: upload.uploadId,
@@ -368,21 +362,17 @@ export class WriteBackStore implements ObjectStore {
     };
   }
 
-  abortUpload(key: string, uploadId: string): Promise<void> {
-    return this.#inner.abortUpload(key, uploadId);
-  }
-
   /** Begins nothing more, and waits for nothing. */
   abandon(): void {
     this.#queue.stop();
   }
 
   /** Begins nothing more. What is not sent stays in the journal, which goes where nothing is left. */
-  async close(): Promise<void> {
+  override async close(): Promise<void> {
     this.#queue.stop();
     if (this.#queue.size === 0) await this.#journal.close();
     else await this.#journal.sync().catch(() => {});
-    await this.#inner.close();
+    await this.inner.close();
   }
 
   #realCondition(condition: WriteCondition | undefined): WriteCondition | undefined {
