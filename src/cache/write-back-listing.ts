@@ -5,8 +5,9 @@
  * comes out. What a common prefix stands for is not seen here: whether a deleted key was its last one only S3 knows, so
  * who asks waits for such deletes first (`hidesDeletes`).
  */
+
+import { compareKeys } from '../s3/key-order.ts';
 import type { ListedObject, ListPage, ListRequest } from '../s3/store.ts';
-import { compareKeys } from './key-order.ts';
 
 /** Entries of a page where nobody asks for fewer: S3's. */
 const MAX_KEYS = 1000;

@@ -115,6 +115,8 @@ export function customerKey(call: Call, prefix = 'x-amz-'): string | undefined {
 
 const AES256: Pairs = [['x-amz-server-side-encryption', 'AES256']];
 
+const encryptsByKms = ({ world: { modes } }: Call): boolean => (modes.kms ?? false) || (modes.kmsDenied ?? false);
+
 function encryption(call: Call, customerKeyMd5: string | undefined): Pairs {
   if (customerKeyMd5 !== undefined) {
     if (headerOf(call, 'x-amz-server-side-encryption') !== undefined) {
@@ -128,7 +130,7 @@ function encryption(call: Call, customerKeyMd5: string | undefined): Pairs {
       ['x-amz-server-side-encryption-customer-key-md5', customerKeyMd5],
     ];
   }
-  const algorithm = headerOf(call, 'x-amz-server-side-encryption') ?? (call.world.modes.kms ? 'aws:kms' : 'AES256');
+  const algorithm = headerOf(call, 'x-amz-server-side-encryption') ?? (encryptsByKms(call) ? 'aws:kms' : 'AES256');
   if (algorithm === 'AES256') return AES256;
   if (algorithm !== 'aws:kms' && algorithm !== 'aws:kms:dsse') {
     throw new S3Failure('InvalidArgument', { message: 'The encryption method specified is not supported' });

@@ -88,7 +88,7 @@ export class World {
 
   addBucket(name: string, region = this.region): Bucket {
     const bucket = new Bucket(name, region, this.nowInSeconds());
-    if (this.modes.versioning) bucket.versioning = 'Enabled';
+    if (this.modes.versioning || this.modes.objectLock) bucket.versioning = 'Enabled';
     this.buckets.set(name, bucket);
     return bucket;
   }

@@ -6,6 +6,7 @@ import { authorize, authorizeKms } from './access.ts';
 import { parseCopySource } from './address.ts';
 import { type BucketCall, headerOf } from './call.ts';
 import type { Operation } from './route.ts';
+import { S3Failure } from './s3-error.ts';
 import type { StoredObject } from './state.ts';
 
 type Identity = { readonly policy?: string } | undefined;
@@ -27,8 +28,9 @@ function authorizeKey(identity: Identity, action: string, key: string | undefine
   if (key !== undefined && !isManaged(key)) authorizeKms(identity, action, key);
 }
 
-/** Throws AccessDenied. Only for identities with a policy: the owner may do all. */
+/** Throws AccessDenied. But for the mode `kmsDenied` only for identities with a policy: the owner may do all. */
 export function authorizeFurther(call: BucketCall, identity: Identity): void {
+  if (call.world.modes.kmsDenied) refuseKey(call);
   if (identity?.policy === undefined) return;
   const { operation, bucket, key } = call;
   const on = (action: string): void => authorize(identity, operation, bucket, key, undefined, '', `s3:${action}`);
@@ -54,6 +56,15 @@ export function authorizeFurther(call: BucketCall, identity: Identity): void {
     const upload = bucket.uploads.get(call.query.get('uploadId') ?? '');
     authorizeKey(identity, 'Decrypt', kmsKeyOf(upload?.attributes.encryption ?? []));
   }
+}
+
+/** In AWS's words ("Troubleshooting AWS KMS permissions"). */
+function refuseKey({ operation, world }: BucketCall): void {
+  const action = READS.has(operation) || COPIES.has(operation) ? 'Decrypt' : 'GenerateDataKey';
+  if (action === 'GenerateDataKey' && !WRITES.has(operation)) return;
+  throw new S3Failure('AccessDenied', {
+    message: `User: arn:aws:iam::000000000000:user/embedded is not authorized to perform: kms:${action} on resource: arn:aws:kms:${world.region}:000000000000:key/embedded because no identity-based policy allows the kms:${action} action`,
+  });
 }
 
 function sourceOf(

@@ -56,12 +56,12 @@ function commonPrefix(key: string, prefix: string, delimiter: string): string | 
   return at < 0 ? undefined : key.slice(0, at + delimiter.length);
 }
 
-/** A page in no order, as directory buckets give it: by a hash of the key, `after` being the place in that order. */
+/** A page in no order, as directory buckets give it: by a hash of the key, `after` being that of the last one before. */
 function unorderedPage(
   bucket: Bucket,
   prefix: string,
   delimiter: string,
-  after: number,
+  after: string,
   max: number,
 ): ListPage<StoredObject> {
   const found = new Map<string, StoredObject | undefined>();
@@ -71,13 +71,14 @@ function unorderedPage(
     found.set(common ?? object.key, common === undefined ? object : undefined);
   }
   const scrambled = [...found]
-    .map(([name, object]) => ({ name, object, rank: createHash('md5').update(name, 'latin1').digest('latin1') }))
+    .map(([name, object]) => ({ name, object, rank: createHash('md5').update(name, 'latin1').digest('hex') }))
+    .filter(({ rank }) => rank > after)
     .sort((a, b) => (a.rank < b.rank ? -1 : 1));
-  const shown = scrambled.slice(after, after + max);
+  const shown = scrambled.slice(0, max);
   return {
     entries: shown.flatMap(one => one.object ?? []),
     prefixes: shown.filter(one => !one.object).map(one => one.name),
-    next: after + max < scrambled.length ? String(after + max) : undefined,
+    next: scrambled.length > max ? shown.at(-1)?.rank : undefined,
   };
 }
 
@@ -160,7 +161,7 @@ export function listObjects(call: BucketCall): Reply {
   let page: ListPage<StoredObject>;
   if (world.modes.unorderedListing) {
     if (startAfter !== undefined || !v2) throw new S3Failure('NotImplemented');
-    page = unorderedPage(bucket, prefix, delimiter, token === undefined ? 0 : Number(decodeToken(token)), max);
+    page = unorderedPage(bucket, prefix, delimiter, token === undefined ? '' : decodeToken(token), max);
   } else {
     const after = token === undefined ? startAfter || undefined : decodeToken(token);
     page = listPage(bucket, prefix, delimiter, after, max);

@@ -5,13 +5,18 @@
  *
  * Options: --port N, --host H, --bucket NAME[=REGION] …, --key ID:SECRET[:TOKEN] …, --policy ID=FILE …, --no-verify, --region R, --host-name H …,
  * --tls [--ca-file F], --directory D, --latency CLASS=MS,…, --conn-bandwidth B, --copy-bandwidth B, --etag md5|fast,
- * --fault TEXT …, --mode NAME … (see `modes.ts`). While it runs, `control.ts` tells how to watch and change it.
+ * --fault TEXT …, --mode NAME[=WORD] … (see `modes.ts`), --page KEYS (of a listing, 1,000 at most). While it runs, `control.ts` tells how to watch and change it.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { parseBytes, parseDuration, parseFaults } from './faults.ts';
 import { parseLatency } from './latency.ts';
 import { type EmbeddedS3, type EmbeddedS3Options, startEmbeddedS3 } from './server.ts';
+
+function modeOf(text: string): [string, string | true] {
+  const [name = '', word = true] = text.split('=', 2);
+  return [name, word];
+}
 
 /** Reads the command line. Throws with a sentence for people. */
 export function parseCommandLine(args: readonly string[]): { options: EmbeddedS3Options; caFile: string | undefined } {
@@ -35,6 +40,7 @@ export function parseCommandLine(args: readonly string[]): { options: EmbeddedS3
       etag: { type: 'string' },
       fault: { type: 'string', multiple: true },
       mode: { type: 'string', multiple: true },
+      page: { type: 'string' },
     },
   });
   const buckets = (values.bucket ?? []).map(text => {
@@ -75,7 +81,8 @@ export function parseCommandLine(args: readonly string[]): { options: EmbeddedS3
     ...(values['copy-bandwidth'] === undefined ? {} : { copyBandwidth: parseBytes(values['copy-bandwidth']) }),
     ...(values.etag === undefined ? {} : { etag: values.etag }),
     ...(values.fault === undefined ? {} : { faults: values.fault.flatMap(parseFaults) }),
-    ...(values.mode === undefined ? {} : { modes: Object.fromEntries(values.mode.map(name => [name, true])) }),
+    ...(values.mode === undefined ? {} : { modes: Object.fromEntries(values.mode.map(modeOf)) }),
+    ...(values.page === undefined ? {} : { limits: { maxKeysPerPage: Number(values.page) } }),
   };
   return { options, caFile: values['ca-file'] };
 }

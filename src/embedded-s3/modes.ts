@@ -18,6 +18,13 @@ export interface Modes {
   readonly versioning?: boolean;
   /** Objects are encrypted by KMS unless told otherwise: their ETag is no MD5. */
   readonly kms?: boolean;
+  /** The same, by a key that nobody may use: neither GET, PUT nor copy gets through, HEAD and listings do. */
+  readonly kmsDenied?: boolean;
+  /**
+   * New buckets have Object Lock with a default retention: versions are kept, and what brings bytes must bring their
+   * checksum too.
+   */
+  readonly objectLock?: boolean;
   /** ms until a restored copy of an archived object can be read; absent: at once. S3 takes minutes to two days. */
   readonly restoreTakes?: number;
   /** Completing a completed upload again succeeds, as S3 does for a while; otherwise NoSuchUpload. */

@@ -153,6 +153,9 @@ async function pour(call: Call, take: (bytes: Buffer) => void, stallAt: number |
   });
 }
 
+/** What brings bytes into a bucket with Object Lock. */
+const LOCKED: ReadonlySet<string> = new Set(['PutObject', 'UploadPart']);
+
 /** Reads the whole body. `maxBytes`: EntityTooLarge above it, before a byte is read. `wantMd5`: for the ETag. */
 export async function receiveBody(call: Call, maxBytes: number, wantMd5: boolean): Promise<ReceivedBody> {
   const hash = payloadHash(call.headers, call.query);
@@ -165,6 +168,12 @@ export async function receiveBody(call: Call, maxBytes: number, wantMd5: boolean
   const contentMd5 = headerOf(call, 'content-md5');
   if (contentMd5 !== undefined && Buffer.from(contentMd5, 'base64').length !== 16) throw new S3Failure('InvalidDigest');
   const expected = expectedChecksum(call.headers);
+  if (call.world.modes.objectLock && LOCKED.has(call.operation) && !expected && contentMd5 === undefined) {
+    throw new S3Failure('InvalidRequest', {
+      message:
+        'Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters',
+    });
+  }
   const literal = call.verify && hash !== undefined && /^[0-9a-f]{64}$/.test(hash);
   const { fault } = call;
   if (fault?.kind === 'reset' || fault?.kind === 'truncate') {

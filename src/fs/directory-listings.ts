@@ -73,7 +73,7 @@ export class DirectoryListings {
       await this.#requests.index.recall(key, page.objects);
       // Renamed meanwhile: what came belongs to the old key.
       if (directory.key !== key) return await this.#load(directory);
-      this.takePage(directory, listing, parsePage(key, page), listing.at);
+      this.takePage(directory, listing, parsePage(key, page), listing.at, page.next === undefined);
       listing.complete = page.next === undefined;
       listing.continuation = page.next;
       directory.large = !listing.complete;
@@ -85,12 +85,13 @@ export class DirectoryListings {
     }
   }
 
-  /** Adds a page to a listing of `directory`; tells of keys that cannot be shown. */
-  takePage(directory: DirectoryInode, listing: Listing, page: ParsedPage, at: number): void {
+  /** Adds a page to a listing of `directory`, the last one if `isLast`; tells of keys that cannot be shown. */
+  takePage(directory: DirectoryInode, listing: Listing, page: ParsedPage, at: number, isLast: boolean): void {
     const isFirst = listing.last === undefined;
     listing.add(page, at);
     this.unshowable.met(page.unshowable);
-    if (isFirst) this.#markers.listed(directory, page.marker, at);
+    // The directory's own marker sorts before everything else: the first page tells, or, without order, the last.
+    if (page.unordered ? page.marker || isLast : isFirst) this.#markers.listed(directory, page.marker, at);
   }
 
   /** What is known of a name of a large directory by the ranges of it that were listed. */

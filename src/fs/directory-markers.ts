@@ -66,7 +66,6 @@ export class DirectoryMarkers {
   /** What a listing of the directory itself tells of its marker: none, or which version. */
   listed(directory: DirectoryInode, marker: ListedObject | undefined, at: number): void {
     if (!marker) {
-      // The marker sorts before everything else: the first page tells.
       if (directory.markerKey !== undefined) return;
       directory.unmarked = true;
       directory.exact = true;

@@ -167,7 +167,7 @@ class Snapshot {
       const first = known?.complete ? known : await this.#namespace.listings.list(directory, signal);
       first.isAhead = false;
       this.at = first.at;
-      this.#emit([...first.names.values()], first.complete ? undefined : (first.last ?? ''));
+      this.#take([...first.names.values()], first, first.complete);
       if (first.complete) this.#end();
       else this.#listing = first;
       return;
@@ -184,11 +184,11 @@ class Snapshot {
       listing = new Listing(at);
       this.#listing = listing;
     }
-    this.#namespace.listings.takePage(directory, listing, parsed, at);
+    this.#namespace.listings.takePage(directory, listing, parsed, at, page.next === undefined);
     listing.continuation = page.next;
     this.#namespace.listings.reconcile(directory, listing, this.#place);
     directory.listing = listing;
-    this.#emit(parsed.names, page.next === undefined ? undefined : (parsed.last ?? ''));
+    this.#take(parsed.names, listing, page.next === undefined);
     if (page.next === undefined) {
       if (this.#whole) listing.complete = true;
       rangesOf(directory).size = this.entries.length + this.#held.length;
@@ -203,6 +203,12 @@ class Snapshot {
     this.#environment.clock.after(this.#environment.options.ttl, () => {
       if (directory.listing === listing) directory.listing = undefined;
     });
+  }
+
+  /** Takes the names of a page of `listing`. Those of pages in no order are held back to the last one. */
+  #take(names: readonly ListedName[], listing: Listing, isLast: boolean): void {
+    if (listing.unordered && !isLast) this.#held.push(...names);
+    else this.#emit(names, isLast ? undefined : (listing.last ?? ''));
   }
 
   /** Takes names that are final: directories, and files up to `last` (undefined: the listing is over). */

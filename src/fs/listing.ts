@@ -26,7 +26,9 @@ export class Listing {
   isAhead = false;
   /** Token of the page after those that are here. */
   continuation: string | undefined;
-  /** Greatest key or prefix so far, relative to the directory. */
+  /** Pages come in no order: until it is complete nothing is known of a name that is not here. */
+  unordered = false;
+  /** Greatest key or prefix so far, relative to the directory; undefined for `unordered` ones. */
   last: string | undefined;
   /** Where each page that is here ended, and when it was asked for. */
   readonly #pages: { readonly last: string; readonly at: number }[] = [];
@@ -48,6 +50,7 @@ export class Listing {
       const directory = listed.directory || (known?.directory ?? false);
       this.names.set(listed.name, known ? { ...known, ...listed, directory } : listed);
     }
+    this.unordered ||= page.unordered;
     this.last = page.last;
     if (page.last !== undefined) this.#pages.push({ last: page.last, at });
     this.#directories = undefined;
@@ -132,6 +135,8 @@ export interface ParsedPage {
   readonly unshowable: readonly string[];
   /** The greatest key or prefix of the page, relative to the directory; names whose `name + '/'` is above may still change. */
   readonly last: string | undefined;
+  /** What the next page has may lie anywhere. */
+  readonly unordered: boolean;
 }
 
 const HIDDEN_NAMES: ReadonlySet<string> = new Set([
@@ -171,11 +176,18 @@ export function parsePage(directory: string, page: ListPage): ParsedPage {
   }
   const lastObject = page.objects.at(-1)?.key;
   const lastPrefix = page.prefixes.at(-1);
+  const unordered = page.unordered ?? false;
   const last =
     lastObject === undefined || (lastPrefix !== undefined && compareKeys(lastPrefix, lastObject) > 0)
       ? lastPrefix
       : lastObject;
-  return { names: [...names.values()], marker, unshowable, last: last?.slice(directory.length) };
+  return {
+    names: [...names.values()],
+    marker,
+    unshowable,
+    last: unordered ? undefined : last?.slice(directory.length),
+    unordered,
+  };
 }
 
 /** Sorts as a listing with directories does, each name as `name/`. */

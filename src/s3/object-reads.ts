@@ -4,10 +4,11 @@ import type { ConditionalWriter } from './conditional-write.ts';
 import { printable } from './error-kinds.ts';
 import type { KeptAttributes } from './kept-attributes.ts';
 import { parseListing } from './listing.ts';
+import type { ListingOrder } from './listing-order.ts';
 import { objectInfo, serverDate } from './object-headers.ts';
 import { RangedGet } from './ranged-get.ts';
 import type { S3Answer, S3Request, S3Requests } from './requests.ts';
-import { atTheDoor, isFailure, storeErrorOf } from './requests.ts';
+import { isFailure, storeErrorOf } from './requests.ts';
 import { refuseErrorIn200 } from './result-document.ts';
 import type { AttemptContext, RetryPolicy } from './retry.ts';
 import { canonicalQuery } from './sigv4.ts';
@@ -21,6 +22,7 @@ export interface ObjectReadsParts {
   readonly writer: ConditionalWriter;
   readonly attributes: KeptAttributes;
   readonly verification: Verification;
+  readonly order: ListingOrder;
 }
 
 export class ObjectReads {
@@ -79,7 +81,13 @@ export class ObjectReads {
     const wanted = this.#listRequest(request);
     const attempt = async (context: AttemptContext): Promise<ListPage> =>
       this.#parseList(await requests.once(wanted, context, options.signal));
-    return atTheDoor(requests.run(wanted, options.signal, attempt, policy));
+    const { order } = this.#with;
+    try {
+      return order.page(await requests.run(wanted, options.signal, attempt, policy));
+    } catch (error) {
+      if (request.startAfter !== undefined && isFailure(error, 'not-implemented')) order.lost('start-after refused');
+      throw storeErrorOf(error);
+    }
   }
 
   /** The object as it is; undefined if there is none. Rejects with `Failure`. */

@@ -9,6 +9,7 @@ import { isStoreError, StoreError } from '../errors.ts';
 import { ConditionalWriter } from './conditional-write.ts';
 import { CopySources } from './copy-source.ts';
 import { KeptAttributes } from './kept-attributes.ts';
+import { ListingOrder } from './listing-order.ts';
 import { ObjectDeletes } from './object-deletes.ts';
 import type { WriteDefaults } from './object-headers.ts';
 import { ObjectReads } from './object-reads.ts';
@@ -84,6 +85,7 @@ export class S3Store implements ObjectStore {
       verification: new Verification(telemetry, known),
       writeDefaults,
       limits,
+      order: new ListingOrder(telemetry, parts.orderedListing),
       look,
     };
     this.#reads = new ObjectReads(this.#context);
@@ -95,7 +97,7 @@ export class S3Store implements ObjectStore {
     return {
       conditionalPut: this.#context.writer.kept('PutObject'),
       conditionalComplete: this.#context.writer.kept('CompleteMultipartUpload'),
-      orderedListing: this.#parts.orderedListing,
+      orderedListing: this.#context.order.ordered,
     };
   }
 

@@ -2,6 +2,7 @@
 import type { ConditionalWriter } from './conditional-write.ts';
 import type { CopySources } from './copy-source.ts';
 import type { KeptAttributes } from './kept-attributes.ts';
+import type { ListingOrder } from './listing-order.ts';
 import type { HeaderList, WriteDefaults } from './object-headers.ts';
 import { describingHeaders, taggingHeader } from './object-headers.ts';
 import type { S3Requests } from './requests.ts';
@@ -19,6 +20,7 @@ export interface StoreContext {
   readonly verification: Verification;
   readonly writeDefaults: WriteDefaults;
   readonly limits: StoreLimits;
+  readonly order: ListingOrder;
   /** The object as it is; undefined if there is none. Rejects with `Failure`. */
   look(key: string): Promise<ObjectInfo | undefined>;
 }

@@ -70,6 +70,8 @@ export interface ListPage {
   readonly prefixes: readonly string[];
   /** Continuation token; absent on the last page. */
   readonly next?: string;
+  /** What follows may lie anywhere between what is here (S3 Express): each page is in order only in itself. */
+  readonly unordered?: true;
   readonly serverDate: number;
 }
 
@@ -173,7 +175,10 @@ export interface Upload {
 export interface StoreFeatures {
   readonly conditionalPut: boolean | undefined;
   readonly conditionalComplete: boolean | undefined;
-  /** False for S3 Express directory buckets: listings come in no order and without `startAfter`. */
+  /**
+   * False for S3 Express directory buckets, and where a listing came in no order or `startAfter` was refused: pages come in
+   * no order.
+   */
   readonly orderedListing: boolean;
 }
 

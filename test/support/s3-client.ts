@@ -60,9 +60,11 @@ export class ForeignClient {
   }
 
   /** Bytes, or undefined where there is no such object. */
-  async get(key: string): Promise<Buffer | undefined> {
+  async get(key: string, VersionId?: string): Promise<Buffer | undefined> {
     try {
-      const { Body } = await this.#s3.send(new GetObjectCommand({ Bucket: this.bucket, Key: key }));
+      const { Body } = await this.#s3.send(
+        new GetObjectCommand({ Bucket: this.bucket, Key: key, ...(VersionId !== undefined && { VersionId }) }),
+      );
       return Buffer.from(await Body!.transformToByteArray());
     } catch (error) {
       if ((error as Error).name === 'NoSuchKey') return undefined;
@@ -70,8 +72,8 @@ export class ForeignClient {
     }
   }
 
-  async text(key: string): Promise<string | undefined> {
-    return (await this.get(key))?.toString();
+  async text(key: string, versionId?: string): Promise<string | undefined> {
+    return (await this.get(key, versionId))?.toString();
   }
 
   async head(key: string): Promise<{ size: number; etag: string; contentType: string | undefined } | undefined> {
