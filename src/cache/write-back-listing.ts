@@ -6,7 +6,7 @@
  * who asks waits for such deletes first (`hidesDeletes`).
  */
 
-import { compareKeys } from '../s3/key-order.ts';
+import { compareKeys } from '../key-order.ts';
 import type { ListedObject, ListPage, ListRequest } from '../s3/store.ts';
 
 /** Entries of a page where nobody asks for fewer: S3's. */

@@ -4,9 +4,9 @@
  * A directory's key is its prefix and ends in `/`; the root's is empty. Order is that of UTF-8 bytes, which is S3's. It is
  * not that of JavaScript strings: U+1F600 is a pair of surrogates there and sorts before U+FFA0.
  */
-import { compareKeys } from '../s3/key-order.ts';
+import { compareKeys } from '../key-order.ts';
 
-export { compareKeys } from '../s3/key-order.ts';
+export { compareKeys } from '../key-order.ts';
 
 /** NAME_MAX of limits.h, in bytes. */
 export const NAME_MAX = 255;

@@ -2,8 +2,9 @@
  * Whether a store lists keys in the order of their UTF-8 bytes. S3 Express does not, and knows no `start-after`; it is known
  * by the bucket's name. Other stores are found out: a page in no order tells, and so does a refused `start-after`.
  */
+
+import { compareKeys } from '../key-order.ts';
 import type { Telemetry } from '../telemetry.ts';
-import { compareKeys } from './key-order.ts';
 import type { ListedObject, ListPage } from './store.ts';
 
 function isSorted(keys: readonly string[]): boolean {

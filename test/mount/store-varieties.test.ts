@@ -101,7 +101,7 @@ t.test('a key of KMS that may not be used: EACCES, and why says which right is m
     'EACCES',
   );
   const why = (path: string): string => run('env', mount.commandLine(['why', path]));
-  t.match(why(sealed), /Permission denied[^]*lack kms:Decrypt on the KMS key/);
+  t.match(why(sealed), /Permission denied[\s\S]*lack kms:Decrypt on the KMS key/);
   const fresh = openSync(mount.path('fresh'), 'w');
   writeSync(fresh, 'x');
   t.equal(
