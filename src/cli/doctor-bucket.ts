@@ -107,7 +107,12 @@ function rightFinding(about: string, actions: string, error: unknown): Finding {
   if (!(error instanceof StoreError)) throw error;
   const code: ExitCode = error.kind === 'forbidden' ? EXIT.forbidden : EXIT.network;
   if (/Object Lock/i.test(error.message)) {
-    return finding.fail(about, error.message, 'buckets with Object Lock demand checksums that are not sent yet', code);
+    return finding.fail(
+      about,
+      error.message,
+      'buckets with Object Lock demand checksums: mount without checksum=none',
+      code,
+    );
   }
   const advice =
     error.kind === 'forbidden'
@@ -150,6 +155,8 @@ async function tryWriting(patient: BucketPatient): Promise<void> {
       await (await store.beginUpload(`${key}-parts`, PLAIN)).abort();
     });
     tell(await conditions(store, key));
+    const compared = checksums(store);
+    if (compared) tell(compared);
   } finally {
     await tryRight(patient, 'delete', 's3:DeleteObject', async () => {
       await store.delete(key);
@@ -173,6 +180,23 @@ async function conditions(store: S3Store, key: string): Promise<Finding> {
     'the store ignores them',
     'saves of two clients to one name are seen late; let one machine write at a time',
   );
+}
+
+/** Whether bytes that change on their way to the store are noticed there; undefined where no checksum is sent. */
+function checksums({ features }: S3Store): Finding | undefined {
+  switch (features.checksums) {
+    case 'compared':
+      return finding.ok('checksums', 'of what is written are compared by the store');
+    case 'ignored':
+    case 'refused':
+      return finding.warn(
+        'checksums',
+        `of what is written are ${features.checksums}: TLS or the signature guards it on its way`,
+        'use https, unless the network is trusted',
+      );
+    default:
+      return undefined;
+  }
 }
 
 function describeObject(info: ObjectInfo, tell: BucketPatient['tell']): void {

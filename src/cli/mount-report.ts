@@ -74,7 +74,7 @@ export interface MountReport extends FileSystemStatus {
   };
   readonly operations: Readonly<Record<string, number>>;
   /** What this store keeps of S3's conditions: true, false, or null where it was not needed yet. */
-  readonly features: Readonly<Record<string, boolean | null>>;
+  readonly features: Readonly<Record<string, boolean | string | null>>;
   readonly processes: readonly Caller[];
   readonly failures: { readonly count: number; readonly latest: readonly Failed[] };
 }

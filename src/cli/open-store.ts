@@ -51,7 +51,8 @@ export function storeOptions({ bucket, prefix, values }: Config): S3StoreOptions
       pathStyle: values.use_path_request_style,
       anonymous: values.public_bucket,
       requesterPays: values.requester_pays,
-      signPayload: values.enable_unsigned_payload ? ('never' as const) : undefined,
+      signPayload: signPayload(values.enable_unsigned_payload),
+      checksums: values.checksum === undefined ? undefined : values.checksum !== 'none',
       maxConnections: values.max_thread_count,
       storageClass: values.storage_class?.toUpperCase(),
       // S3's own default; buckets with ACLs disabled refuse the header.
@@ -61,6 +62,11 @@ export function storeOptions({ bucket, prefix, values }: Config): S3StoreOptions
     timeouts: present({ connect: connect_timeout, firstByte: readwrite_timeout, stall: readwrite_timeout }),
     retry: present({ attempts: values.retries }),
   };
+}
+
+/** Undefined: the default, by which a checksum that S3 compares takes the place of the hash over plain HTTP. */
+function signPayload(unsigned: boolean | undefined): S3StoreOptions['signPayload'] {
+  return unsigned === undefined ? undefined : unsigned ? 'never' : 'http';
 }
 
 async function readCaBundle(path: string): Promise<string> {

@@ -198,7 +198,12 @@ const s3 = {
   enable_unsigned_payload: option({
     section: 'S3',
     kind: flag,
-    help: 'over http too the signature leaves out what is sent: a third less CPU, but bytes changed on the way go unnoticed',
+    help: 'over http the signature leaves out what is sent; =0: it covers it always (by default where no checksum guards it)',
+  }),
+  checksum: option({
+    section: 'S3',
+    kind: choice('crc32', 'none'),
+    help: 'what is written goes with a CRC32 that S3 compares and keeps, and what is read is compared with it (crc32)',
   }),
   retries: option({ section: 'S3', kind: integer(1, 100, 8), help: 'attempts of a request before it fails (8)' }),
   connect_timeout: option({ section: 'S3', kind: seconds(0.1, 3600, 10), help: 'limit on connecting (10)' }),

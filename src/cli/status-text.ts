@@ -152,16 +152,19 @@ function costText({ cost }: MountReport): string {
 const FEATURES: Readonly<Record<string, string>> = {
   conditionalPut: 'conditional PUT',
   conditionalComplete: 'conditional completion of uploads',
+  checksums: 'checksums of what is written',
   orderedListing: 'ordered listings',
 };
 
 function featuresText({ features }: MountReport): string {
   return Object.entries(features)
-    .map(
-      ([name, value]) =>
-        `${FEATURES[name] ?? shown(name)}: ${value === null ? 'not needed yet' : value ? 'yes' : 'no'}`,
-    )
+    .map(([name, value]) => `${FEATURES[name] ?? shown(name)}: ${featureText(value)}`)
     .join(', ');
+}
+
+function featureText(value: boolean | string | null): string {
+  if (typeof value === 'string') return shown(value);
+  return value === null ? 'not needed yet' : value ? 'yes' : 'no';
 }
 
 function placesText({ places }: MountReport): string {

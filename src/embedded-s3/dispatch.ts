@@ -1,5 +1,5 @@
 /** One request from its arrival to its answer: address, region, signature, access, faults, handler, pace. */
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import { delay } from '../concurrency.ts';
 import { authorize } from './access.ts';
 import { type Address, parseAddress, parseQuery } from './address.ts';
@@ -62,6 +62,18 @@ function expectedRegion(world: World, address: Address, bucket: Bucket | undefin
   });
 }
 
+/** The headers that this store pays heed to. */
+function heeded({ modes }: World, { headers }: IncomingMessage, operation: Operation): IncomingHttpHeaders {
+  // DeleteObjects must have a checksum everywhere.
+  if (!modes.noChecksums || operation === 'DeleteObjects') return headers;
+  const isChecksum = (name: string): boolean => /^x-amz-(sdk-)?checksum-/.test(name);
+  const refused = Object.keys(headers).find(name => isChecksum(name) && name !== 'x-amz-checksum-mode');
+  if (refused !== undefined && modes.noChecksums === 'refuse') {
+    throw new S3Failure('NotImplemented', { message: `Header '${refused}' not implemented` });
+  }
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !isChecksum(name)));
+}
+
 function checkKey(address: Address): void {
   if (address.key.length > MAX_KEY_BYTES) {
     throw new S3Failure('KeyTooLongError', { fields: { Size: address.key.length, MaxSizeAllowed: MAX_KEY_BYTES } });
@@ -119,7 +131,7 @@ async function work(
     address,
     key,
     query,
-    headers: request.headers,
+    headers: heeded(world, request, operation),
     signed,
     verify: site.verify,
     fault,

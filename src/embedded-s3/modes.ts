@@ -27,6 +27,10 @@ export interface Modes {
   readonly objectLock?: boolean;
   /** ms until a restored copy of an archived object can be read; absent: at once. S3 takes minutes to two days. */
   readonly restoreTakes?: number;
+  /** Checksums that requests carry are ignored; `refuse`: such writes are answered 501. */
+  readonly noChecksums?: boolean | 'refuse';
+  /** Uploads have checksums of checksums only, as before S3 knew those of whole objects. */
+  readonly compositeChecksums?: boolean;
   /** Completing a completed upload again succeeds, as S3 does for a while; otherwise NoSuchUpload. */
   readonly repeatableComplete?: boolean;
 }

@@ -43,7 +43,10 @@ export function createMultipartUpload(call: BucketCall): Reply {
     throw new S3Failure('InvalidRequest', { message: 'Value for x-amz-checksum-type header is invalid.' });
   }
   const type: ChecksumType | undefined =
-    algorithm && (typeText ?? (algorithm === 'CRC64NVME' ? 'FULL_OBJECT' : 'COMPOSITE'));
+    algorithm &&
+    (call.world.modes.compositeChecksums
+      ? 'COMPOSITE'
+      : (typeText ?? (algorithm === 'CRC64NVME' ? 'FULL_OBJECT' : 'COMPOSITE')));
   if ((type === 'FULL_OBJECT' && algorithm?.startsWith('SHA')) || (type === 'COMPOSITE' && algorithm === 'CRC64NVME')) {
     throw new S3Failure('InvalidRequest', {
       message: `The ${type} checksum type cannot be used with the ${algorithm!.toLowerCase()} checksum algorithm.`,

@@ -81,6 +81,7 @@ const KIND_OF_CODE: Readonly<Record<string, StoreErrorKind>> = {
   BadDigest: 'corrupt',
   InvalidDigest: 'corrupt',
   IncompleteBody: 'corrupt',
+  XAmzContentChecksumMismatch: 'corrupt',
   XAmzContentSHA256Mismatch: 'corrupt',
   ExpiredToken: 'forbidden',
   ExpiredTokenException: 'forbidden',
@@ -98,7 +99,12 @@ const KIND_OF_CODE: Readonly<Record<string, StoreErrorKind>> = {
 const THROTTLE_CODES =
   /^(SlowDown|SlowDownRead|SlowDownWrite|ServiceUnavailable|Throttl|TooManyRequests|RequestLimitExceeded|BandwidthLimitExceeded|KMS\.Throttl|Busy)/;
 /** Bytes damaged on their way: sending them again mends it. */
-const DAMAGE_CODES = new Set(['BadDigest', 'IncompleteBody', 'XAmzContentSHA256Mismatch']);
+const DAMAGE_CODES = new Set([
+  'BadDigest',
+  'IncompleteBody',
+  'XAmzContentSHA256Mismatch',
+  'XAmzContentChecksumMismatch',
+]);
 /** Codes that newer keys might cure. */
 const CREDENTIAL_CODES = new Set([
   'ExpiredToken',

@@ -15,6 +15,7 @@ import { sentWithResult, textIn } from './result-document.ts';
 import type { ObjectDescription, ObjectInfo, ObjectVersion, RequestOptions, WriteCondition, Written } from './store.ts';
 import type { StoreContext } from './store-context.ts';
 import { describing, sourcePath } from './store-context.ts';
+import { CRC32_HEADER, crc32Of, crc32Text, toldCrc32 } from './write-checksums.ts';
 
 /** A body up to this size may be sent twice, once in a store's life, to find out whether it keeps conditions. */
 const PROBE_BODY_BYTES = 8 * 1024 * 1024;
@@ -51,6 +52,12 @@ export class ObjectWrites {
       );
     }
     const headers = describing(this.#with, description);
+    const { checksums } = this.#with;
+    let crc: string | undefined;
+    const checksum = (): string => {
+      crc ??= crc32Text(crc32Of(body));
+      return crc;
+    };
     let digest: string | undefined;
     const etag = (): string => {
       digest ??= md5Etag(body);
@@ -71,11 +78,16 @@ export class ObjectWrites {
           return !telling && this.#holds(info, body);
         },
         send: async conditions => {
-          const signed = [...headers, ...conditionList(conditions)];
-          const request: S3Request = { operation: 'PutObject', method: 'PUT', key, body, signed };
-          const written = await sentWithResult(this.#with.requests, request, options.signal, answer =>
-            writtenOf(answer.head.headers.get('etag'), answer, key, 'PutObject'),
-          );
+          const written = await checksums.send('PutObject', checksum, sent => {
+            const signed = [...headers, ...conditionList(conditions)];
+            if (sent) signed.push([CRC32_HEADER, sent.text]);
+            const compared = sent?.compared ?? false;
+            const request: S3Request = { operation: 'PutObject', method: 'PUT', key, body, signed, compared };
+            return sentWithResult(this.#with.requests, request, options.signal, answer => {
+              checksums.answered('PutObject', key, sent, toldCrc32(answer.head.headers));
+              return writtenOf(answer.head.headers.get('etag'), answer, key, 'PutObject');
+            });
+          });
           this.#with.verification.stored(body, written.etag);
           this.#with.attributes.remember(key, written.etag, { ...this.#with.writeDefaults, ...description });
           return written;

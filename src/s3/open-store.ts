@@ -59,8 +59,10 @@ export interface S3StoreOptions extends WriteDefaults {
   readonly requesterPays?: boolean;
   /** Keys that the customer keeps (SSE-C). */
   readonly customerKeys?: CustomerKeySettings;
-  /** Hash bodies into the signature: over plain HTTP only (default), always, or never. */
-  readonly signPayload?: 'http' | 'always' | 'never';
+  /** Hash bodies into the signature; default `unchecked`. See `RequestsOptions`. */
+  readonly signPayload?: 'unchecked' | 'http' | 'always' | 'never';
+  /** Send checksums with what is written; default true. */
+  readonly checksums?: boolean;
   readonly limits?: Partial<StoreLimits>;
   readonly telemetry?: Telemetry;
   readonly clock?: Clock;
@@ -125,7 +127,7 @@ export async function openS3Store(options: S3StoreOptions): Promise<S3Store> {
     workTimeout,
     requesterPays: options.requesterPays ?? false,
     customerKeys: options.customerKeys && new CustomerKeys(options.customerKeys),
-    signPayload: options.signPayload ?? 'http',
+    signPayload: options.signPayload ?? 'unchecked',
     // An endpoint of AWS that is the wrong one is left for the right one; other providers have one endpoint.
     relocate: region => place(region, endpoint.aws ? undefined : url),
   });
@@ -139,6 +141,7 @@ export async function openS3Store(options: S3StoreOptions): Promise<S3Store> {
     },
     limits: { ...S3_LIMITS, ...options.limits },
     orderedListing: true,
+    checksums: options.checksums ?? true,
     probeRetry: { ...retry, attempts: Math.min(retry.attempts, 3), deadline: 5_000, longest: 500 },
   });
 }

@@ -35,8 +35,11 @@ export interface RequestsOptions {
   readonly workTimeout: number;
   readonly requesterPays: boolean;
   readonly customerKeys?: CustomerKeys | undefined;
-  /** Hash bodies for the signature: `http` only where TLS does not protect them. */
-  readonly signPayload: 'http' | 'always' | 'never';
+  /**
+   * Hash bodies for the signature: `http` only where TLS does not protect them, `unchecked` of those only where the store
+   * does not compare a checksum that is signed itself.
+   */
+  readonly signPayload: 'unchecked' | 'http' | 'always' | 'never';
   /** Finds the endpoint again when S3 says that the bucket is in `region`. */
   readonly relocate: (region: string) => BucketEndpoint;
 }
@@ -55,6 +58,8 @@ export interface S3Request {
   /** Header lines that need no signature, each ending in CRLF. */
   readonly unsigned?: string;
   readonly body?: readonly Uint8Array[];
+  /** Among `signed` is a checksum of the body, and the store is known to compare it. */
+  readonly compared?: boolean;
   /** ms, instead of the transport's. */
   readonly firstByteTimeout?: number;
   /** Sees the head of an answer with a status below 300, and may name buffers for the body. */
@@ -278,17 +283,17 @@ export class S3Requests {
         path,
         query,
         headers: request.signed ? (payer.length > 0 ? [...payer, ...request.signed] : request.signed) : payer,
-        payloadHash: this.#payloadHash(endpoint, body),
+        payloadHash: this.#payloadHash(endpoint, body, request.compared),
       },
       now,
     );
     return start + lines + rest;
   }
 
-  #payloadHash(endpoint: BucketEndpoint, body: readonly Uint8Array[] | undefined): string {
+  #payloadHash(endpoint: BucketEndpoint, body: readonly Uint8Array[] | undefined, compared = false): string {
     const { signPayload } = this.options;
-    const open = signPayload === 'never' || (signPayload === 'http' && endpoint.origin.secure);
-    if (open) return UNSIGNED_PAYLOAD;
+    const guarded = endpoint.origin.secure || (compared && signPayload === 'unchecked');
+    if (signPayload === 'never' || (signPayload !== 'always' && guarded)) return UNSIGNED_PAYLOAD;
     return body && body.length > 0 ? sha256Hex(body) : EMPTY_PAYLOAD_HASH;
   }
 

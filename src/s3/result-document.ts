@@ -56,3 +56,13 @@ export function textIn(answer: S3Answer, request: S3Request, root: string, name:
     }),
   );
 }
+
+/** A text that a result document may have; undefined also where it cannot be read. */
+export function optionalTextIn(answer: S3Answer, root: string, name: string): string | undefined {
+  try {
+    return textsIn(xmlText(answer.body).trim(), root).get(name);
+  } catch (error) {
+    if (error instanceof XmlError) return undefined;
+    throw error;
+  }
+}

@@ -11,7 +11,7 @@ import { CopySources } from './copy-source.ts';
 import { KeptAttributes } from './kept-attributes.ts';
 import { ListingOrder } from './listing-order.ts';
 import { ObjectDeletes } from './object-deletes.ts';
-import type { WriteDefaults } from './object-headers.ts';
+import type { HeaderList, WriteDefaults } from './object-headers.ts';
 import { ObjectReads } from './object-reads.ts';
 import { ObjectWrites } from './object-writes.ts';
 import type { S3Request, S3Requests } from './requests.ts';
@@ -42,12 +42,15 @@ import type {
 import type { StoreContext } from './store-context.ts';
 import { describing, requestPayer, wholeKey } from './store-context.ts';
 import { Verification } from './verification.ts';
+import { BEGIN_WITH_CHECKSUMS, WriteChecksums } from './write-checksums.ts';
 
 export interface S3StoreParts {
   readonly requests: S3Requests;
   readonly writeDefaults: WriteDefaults;
   readonly limits: StoreLimits;
   readonly orderedListing: boolean;
+  /** Send checksums with what is written. */
+  readonly checksums: boolean;
   /** Kept for the probe: what goes wrong then should be said in seconds. */
   readonly probeRetry: RetryPolicy;
 }
@@ -83,6 +86,7 @@ export class S3Store implements ObjectStore {
       sources: new CopySources({ writer, telemetry, known, head: look }),
       attributes,
       verification: new Verification(telemetry, known),
+      checksums: new WriteChecksums(telemetry, parts.checksums),
       writeDefaults,
       limits,
       order: new ListingOrder(telemetry, parts.orderedListing),
@@ -97,6 +101,7 @@ export class S3Store implements ObjectStore {
     return {
       conditionalPut: this.#context.writer.kept('PutObject'),
       conditionalComplete: this.#context.writer.kept('CompleteMultipartUpload'),
+      checksums: this.#context.checksums.state,
       orderedListing: this.#context.order.ordered,
     };
   }
@@ -224,24 +229,37 @@ export class S3Store implements ObjectStore {
   }
 
   async beginUpload(key: string, description: ObjectDescription, options: RequestOptions = {}): Promise<Upload> {
-    const { requests } = this.#context;
-    const request: S3Request = {
-      operation: 'CreateMultipartUpload',
-      method: 'POST',
-      key,
-      query: 'uploads=',
-      signed: describing(this.#context, description),
+    const { checksums, requests } = this.#context;
+    const described = describing(this.#context, description);
+    const begin = (more: HeaderList): Promise<S3Upload> => {
+      const request: S3Request = {
+        operation: 'CreateMultipartUpload',
+        method: 'POST',
+        key,
+        query: 'uploads=',
+        signed: [...described, ...more],
+      };
+      return sentWithResult(requests, request, options.signal, answer => {
+        const uploadId = textIn(answer, request, 'InitiateMultipartUploadResult', 'UploadId');
+        const { headers } = answer.head;
+        const whole = headers.get('x-amz-checksum-type')?.toUpperCase() === 'FULL_OBJECT';
+        return new S3Upload(key, uploadId, this.#context, more.length === 0 ? 'none' : whole ? 'whole' : 'parts');
+      });
     };
-    const uploadId = await atTheDoor(
-      sentWithResult(requests, request, options.signal, answer =>
-        textIn(answer, request, 'InitiateMultipartUploadResult', 'UploadId'),
-      ),
-    );
-    return new S3Upload(key, uploadId, this.#context);
+    if (!checksums.sends('UploadPart')) return atTheDoor(begin([]));
+    try {
+      return await begin(BEGIN_WITH_CHECKSUMS);
+    } catch (error) {
+      const mayBeRefused = checksums.state !== 'compared' && isFailure(error, 'invalid', 'not-implemented');
+      if (!mayBeRefused) throw storeErrorOf(error);
+      const upload = await atTheDoor(begin([]));
+      checksums.refusedUploads();
+      return upload;
+    }
   }
 
   abortUpload(key: string, uploadId: string): Promise<void> {
-    return new S3Upload(key, uploadId, this.#context).abort();
+    return new S3Upload(key, uploadId, this.#context, 'unknown').abort();
   }
 
   /** A setting of the bucket, as XML; undefined where it may not be asked, is not set, or is unknown to the store. */

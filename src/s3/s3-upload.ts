@@ -7,7 +7,7 @@ import type { HeaderList } from './object-headers.ts';
 import { hasMd5Etag, httpDate } from './object-headers.ts';
 import type { S3Request } from './requests.ts';
 import { atTheDoor, isFailure, sizeOf, storeErrorOf } from './requests.ts';
-import { sentWithResult, textIn } from './result-document.ts';
+import { optionalTextIn, sentWithResult, textIn } from './result-document.ts';
 import { canonicalQuery } from './sigv4.ts';
 import type {
   ObjectInfo,
@@ -20,37 +20,56 @@ import type {
 } from './store.ts';
 import type { StoreContext } from './store-context.ts';
 import { requestPayer, sourcePath, wholeKey } from './store-context.ts';
+import type { SentChecksum } from './write-checksums.ts';
+import { CRC32_HEADER, crc32Of, crc32OfParts, crc32Text, toldCrc32 } from './write-checksums.ts';
+
+/**
+ * With which checksums an upload was begun: of the whole object, of parts only (or the store did not say), none; unknown of
+ * one that an earlier daemon began.
+ */
+export type UploadChecksums = 'whole' | 'parts' | 'none' | 'unknown';
 
 export class S3Upload implements Upload {
   readonly key: string;
   readonly uploadId: string;
   readonly #with: StoreContext;
   readonly #wholeKey: string;
+  readonly #checksums: UploadChecksums;
 
-  constructor(key: string, uploadId: string, context: StoreContext) {
+  constructor(key: string, uploadId: string, context: StoreContext, checksums: UploadChecksums) {
     this.key = key;
     this.uploadId = uploadId;
     this.#with = context;
     this.#wholeKey = wholeKey(context.requests, key);
+    this.#checksums = checksums;
   }
 
   async putPart(number: number, body: readonly Uint8Array[], options: RequestOptions = {}): Promise<UploadedPart> {
     const size = sizeOf(body);
     this.#checkPart('UploadPart', number, size);
-    const request: S3Request = {
-      operation: 'UploadPart',
-      method: 'PUT',
-      key: this.key,
-      query: this.#query(number),
-      body,
-    };
-    return atTheDoor(
-      sentWithResult(this.#with.requests, request, options.signal, answer => {
-        const etag = answer.head.headers.get('etag');
+    const { checksums } = this.#with;
+    const send = (sent: SentChecksum | undefined): Promise<UploadedPart> => {
+      const request: S3Request = {
+        operation: 'UploadPart',
+        method: 'PUT',
+        key: this.key,
+        query: this.#query(number),
+        body,
+        compared: sent?.compared ?? false,
+        ...(sent ? { signed: [[CRC32_HEADER, sent.text]] } : {}),
+      };
+      return sentWithResult(this.#with.requests, request, options.signal, answer => {
+        const { headers } = answer.head;
+        const crc32 = checksums.answered('UploadPart', this.key, sent, toldCrc32(headers));
+        const etag = headers.get('etag');
         if (!etag) throw this.#error('corrupt', 'UploadPart', 'the answer has no ETag');
-        return { number, etag: quotedEtag(etag), size };
-      }),
-    );
+        return { number, etag: quotedEtag(etag), size, ...(crc32 === undefined ? {} : { crc32 }) };
+      });
+    };
+    // S3 takes no part without a checksum for an upload that was begun with them.
+    const begunWith = this.#checksums === 'whole' || this.#checksums === 'parts';
+    if (this.#checksums === 'none') return atTheDoor(send(undefined));
+    return atTheDoor(checksums.send('UploadPart', () => crc32Text(crc32Of(body)), send, begunWith));
   }
 
   async copyPart(
@@ -76,11 +95,15 @@ export class S3Upload implements Upload {
         ],
         firstByteTimeout: this.#with.requests.options.workTimeout,
       };
-      return sentWithResult(this.#with.requests, request, options.signal, answer => ({
-        number,
-        etag: quotedEtag(textIn(answer, request, 'CopyPartResult', 'ETag')),
-        size: length,
-      }));
+      return sentWithResult(this.#with.requests, request, options.signal, answer => {
+        const crc32 = optionalTextIn(answer, 'CopyPartResult', 'ChecksumCRC32');
+        return {
+          number,
+          etag: quotedEtag(textIn(answer, request, 'CopyPartResult', 'ETag')),
+          size: length,
+          ...(crc32 === undefined ? {} : { crc32 }),
+        };
+      });
     };
     return atTheDoor(
       this.#with.sources.copy({ operation: 'UploadPartCopy', source, trial: false, targetHolds: () => true, send }),
@@ -93,6 +116,8 @@ export class S3Upload implements Upload {
     options: RequestOptions = {},
   ): Promise<Written> {
     if (parts.length === 0) throw this.#error('invalid', 'CompleteMultipartUpload', 'an upload without parts');
+    const { checksums } = this.#with;
+    const whole = (): string | undefined => (this.#checksums === 'whole' ? crc32OfParts(parts) : undefined);
     const expected = multipartEtag(parts);
     let size = 0;
     for (const part of parts) size += part.size;
@@ -105,24 +130,35 @@ export class S3Upload implements Upload {
         etag: () => expected,
         made: info => this.#made(info, size, parts.length, expected),
         send: async conditions => {
-          const { output, date } = await this.#with.control.run(
-            'CompleteMultipartUpload',
-            this.key,
-            options.signal,
-            (sdk, client, bucket, sendOptions) =>
-              client.send(
-                new sdk.CompleteMultipartUploadCommand({
-                  Bucket: bucket,
-                  Key: this.#wholeKey,
-                  UploadId: this.uploadId,
-                  MultipartUpload: { Parts: parts.map(part => ({ PartNumber: part.number, ETag: part.etag })) },
-                  ...(conditions.ifMatch === undefined ? {} : { IfMatch: conditions.ifMatch }),
-                  ...(conditions.ifNoneMatch === undefined ? {} : { IfNoneMatch: conditions.ifNoneMatch }),
-                  ...requestPayer(this.#with.requests),
-                }),
-                sendOptions,
-              ),
-          );
+          const { output, date } = await checksums.send('CompleteMultipartUpload', whole, async sent => {
+            const result = await this.#with.control.run(
+              'CompleteMultipartUpload',
+              this.key,
+              options.signal,
+              (sdk, client, bucket, sendOptions) =>
+                client.send(
+                  new sdk.CompleteMultipartUploadCommand({
+                    Bucket: bucket,
+                    Key: this.#wholeKey,
+                    UploadId: this.uploadId,
+                    MultipartUpload: {
+                      Parts: parts.map(part => ({
+                        PartNumber: part.number,
+                        ETag: part.etag,
+                        ...(part.crc32 === undefined ? {} : { ChecksumCRC32: part.crc32 }),
+                      })),
+                    },
+                    ...(sent ? { ChecksumCRC32: sent.text, ChecksumType: 'FULL_OBJECT' as const } : {}),
+                    ...(conditions.ifMatch === undefined ? {} : { IfMatch: conditions.ifMatch }),
+                    ...(conditions.ifNoneMatch === undefined ? {} : { IfNoneMatch: conditions.ifNoneMatch }),
+                    ...requestPayer(this.#with.requests),
+                  }),
+                  sendOptions,
+                ),
+            );
+            checksums.answered('CompleteMultipartUpload', this.key, sent, result.output.ChecksumCRC32);
+            return result;
+          });
           // Ceph RGW 16 leaves it empty when it finds the upload completed already: then the object tells.
           const etag = output.ETag || (await this.#madeEtag(size, parts.length, expected));
           return {

@@ -10,6 +10,7 @@ import type { SdkControl } from './sdk-control.ts';
 import { encodePath } from './sigv4.ts';
 import type { ObjectDescription, ObjectInfo, StoreLimits } from './store.ts';
 import type { Verification } from './verification.ts';
+import type { WriteChecksums } from './write-checksums.ts';
 
 export interface StoreContext {
   readonly requests: S3Requests;
@@ -18,6 +19,7 @@ export interface StoreContext {
   readonly sources: CopySources;
   readonly attributes: KeptAttributes;
   readonly verification: Verification;
+  readonly checksums: WriteChecksums;
   readonly writeDefaults: WriteDefaults;
   readonly limits: StoreLimits;
   readonly order: ListingOrder;

@@ -134,6 +134,8 @@ export interface UploadedPart {
   readonly number: number;
   readonly etag: string;
   readonly size: number;
+  /** CRC32 of its bytes in base64, where the store has compared or computed it. */
+  readonly crc32?: string;
 }
 
 /** How fast an archive gives back, from the dearest to the cheapest: minutes, hours, up to two days. */
@@ -171,10 +173,15 @@ export interface Upload {
   abort(): Promise<void>;
 }
 
+/** Whether the store compares the checksums that writes carry: it answers them, ignores them, refuses them; or none is sent. */
+export type ChecksumsOfWrites = 'compared' | 'ignored' | 'refused' | 'off';
+
 /** What this store can do, as far as it is known; see `docs/SEMANTICS.md`. */
 export interface StoreFeatures {
   readonly conditionalPut: boolean | undefined;
   readonly conditionalComplete: boolean | undefined;
+  /** Undefined until something has been written. */
+  readonly checksums: ChecksumsOfWrites | undefined;
   /**
    * False for S3 Express directory buckets, and where a listing came in no order or `startAfter` was refused: pages come in
    * no order.

@@ -148,7 +148,13 @@ export class MemoryStore implements ObjectStore {
     this.#latency = options.latency ?? 0;
     this.#bodyStep = options.bodyStep ?? 64 * 1024;
     this.limits = { ...S3_LIMITS, ...options.limits };
-    this.features = { conditionalPut: true, conditionalComplete: true, orderedListing: true, ...options.features };
+    this.features = {
+      conditionalPut: true,
+      conditionalComplete: true,
+      checksums: undefined,
+      orderedListing: true,
+      ...options.features,
+    };
     this.prefixBytes = options.prefixBytes ?? 0;
   }
 
