@@ -24,8 +24,11 @@ interface Copied {
   readonly description: ObjectDescription | undefined;
 }
 
-/** Copies at once within one directory: each costs S3 work, none costs bandwidth here. */
-const PARALLEL_COPIES = 64;
+/**
+ * Copies at once within one directory: each costs S3 work, none costs bandwidth here. A file is a HEAD and a copy, some 55 ms:
+ * 128 at once are 2,300 files a second, below the 3,500 copies a second that S3 takes for a prefix.
+ */
+const PARALLEL_COPIES = 128;
 
 export class DirectoryRenamer {
   readonly #environment: Environment;

@@ -3,8 +3,9 @@
  *
  * `x-amz-copy-source-if-match` is what guards a copy against a source that has changed. Some stores (Ceph RGW 16) take no
  * notice of it. Like conditions on writes, that is found out by a condition that cannot hold: if the copy is refused, they
- * are kept; if it succeeds, they are not, and the copy is the one that was meant. Where they are not kept, a HEAD of the
- * source right before each copy narrows the window.
+ * are kept; if it succeeds, they are not, and the copy is the one that was meant. Of many copies at once the first finds out
+ * for all: each of a directory's files used to try it by itself. Where conditions are not kept, a HEAD of the source right
+ * before each copy narrows the window; parts that set out together share it.
  */
 import { StoreError } from '../errors.ts';
 import type { Telemetry } from '../telemetry.ts';
@@ -37,6 +38,10 @@ export interface GuardedCopy<T> {
 export class CopySources {
   readonly #options: CopySourcesOptions;
   #kept: boolean | undefined;
+  /** The copy under way that finds it out; never rejects. */
+  #trial: Promise<void> | undefined;
+  /** HEADs under way, by version: one that was sent for an earlier version of ours would refuse the later one. */
+  readonly #looks = new Map<string, Promise<ObjectInfo | undefined>>();
 
   constructor(options: CopySourcesOptions) {
     this.#options = options;
@@ -45,22 +50,39 @@ export class CopySources {
 
   /** Rejects with `Failure`. */
   async copy<T>(copy: GuardedCopy<T>): Promise<T> {
-    if (this.#kept !== true) await this.#lookBefore(copy);
-    if (this.#kept === undefined && !copy.trial) {
-      try {
-        const done = await copy.send(IMPOSSIBLE_ETAG);
-        this.#kept = false;
-        this.#options.telemetry.log.warn(
-          { operation: copy.operation },
-          'this store does not keep conditions on the source of copies: a file that changes while it is copied may mix',
-        );
-        return done;
-      } catch (error) {
-        if (!isFailure(error, 'precondition-failed') || !(await copy.targetHolds())) throw error;
-        this.#kept = true;
+    while (this.#kept === undefined && !copy.trial) {
+      if (this.#trial) {
+        await this.#trial;
+        continue;
       }
+      const attempt = this.#try(copy);
+      const end = (): void => {
+        this.#trial = undefined;
+      };
+      this.#trial = attempt.then(end, end);
+      const tried = await attempt;
+      if (tried) return tried.done;
     }
+    if (this.#kept !== true) await this.#lookBefore(copy);
     return this.#kept === false ? copy.send(undefined) : this.#guarded(copy);
+  }
+
+  /** Finds out by `copy` itself; what it did if conditions are not kept. */
+  async #try<T>(copy: GuardedCopy<T>): Promise<{ readonly done: T } | undefined> {
+    await this.#lookBefore(copy);
+    try {
+      const done = await copy.send(IMPOSSIBLE_ETAG);
+      this.#kept = false;
+      this.#options.telemetry.log.warn(
+        { operation: copy.operation },
+        'this store does not keep conditions on the source of copies: a file that changes while it is copied may mix',
+      );
+      return { done };
+    } catch (error) {
+      if (!isFailure(error, 'precondition-failed') || !(await copy.targetHolds())) throw error;
+      this.#kept = true;
+      return undefined;
+    }
   }
 
   async #guarded<T>(copy: GuardedCopy<T>): Promise<T> {
@@ -82,7 +104,7 @@ export class CopySources {
 
   async #lookBefore(copy: GuardedCopy<unknown>): Promise<void> {
     const { source, operation } = copy;
-    const info = await this.#options.head(source.key);
+    const info = await this.#look(source);
     if (info?.etag === source.etag) return;
     const what = info ? `it is now version ${info.etag}` : 'it is gone';
     throw new Failure(
@@ -92,5 +114,14 @@ export class CopySources {
         { operation, key: source.key },
       ),
     );
+  }
+
+  #look({ key, etag }: ObjectVersion): Promise<ObjectInfo | undefined> {
+    const version = `${key}\0${etag}`;
+    const underWay = this.#looks.get(version);
+    if (underWay) return underWay;
+    const look = this.#options.head(key).finally(() => this.#looks.delete(version));
+    this.#looks.set(version, look);
+    return look;
   }
 }
