@@ -44,6 +44,9 @@ const MAX_READ_AHEAD = 160 * MIB;
 /** What scans may fetch ahead of the budget. What they have read stays until its memory is wanted: the rest of it. */
 const READ_AHEAD_SHARE = 5 / 8;
 
+/** Together with a scan's share this is all of the budget. */
+const FILES_AHEAD_SHARE = 3 / 8;
+
 /** Contents remembered by version. One costs some 300 bytes; forgetting one only costs fetching its blocks again. */
 const CONTENTS_REMEMBERED = 65_536;
 
@@ -129,6 +132,11 @@ export class BlockCache {
       joined: this.#joined,
       misses: this.#misses,
     };
+  }
+
+  /** Bytes that whole files may be ahead of who reads them one after the other: room is left for the scan that reads one. */
+  get aheadShare(): number {
+    return this.#budget.total * FILES_AHEAD_SHARE;
   }
 
   /** The content of a version: the same object for the same key and ETag as long as it is remembered. */

@@ -32,8 +32,14 @@ const SMALL_FILE = 1024 * 1024;
 const FIRST_BLOCK = 128 * 1024;
 /** Files up to this come ahead whole for a program that reads whole files: bytes. */
 const WHOLE_FILE = 16 * 1024 * 1024;
-/** Bytes of files ahead of a walker, at most; the memory budget may allow less. */
-const BYTES_AHEAD = 48 * 1024 * 1024;
+/**
+ * Bytes of files ahead of a walker that it has not come to yet, at most; the memory budget may allow less. 96 MiB are there in
+ * some 0.1 s by 12 connections. More is worse: 100 files of 5 MiB came so far ahead that memory was short before they were
+ * read, and each was fetched twice.
+ */
+const BYTES_AHEAD = 96 * 1024 * 1024;
+/** Of the first GET for a file that comes whole: as large as those that bring the rest of it. Bytes. */
+const FIRST_OF_WHOLE = 2 * 1024 * 1024;
 /** Directories next to a walker that are asked for again where their listings are too old. */
 const RENEWED = 2;
 /** Listings under way ahead of walkers. */
@@ -67,21 +73,43 @@ class Tracker {
   rank = -1;
   streak = 0;
   askedTo = -1;
+  /** Bytes of files that were fetched ahead and that nobody has come to yet. */
+  bytesAhead = 0;
+  readonly #fetched = new Map<number, number>();
 
   step(rank: number): void {
     if (rank === this.rank) return;
-    if (rank > this.rank && rank <= this.rank + MAX_STEP) this.streak++;
-    else {
+    if (rank > this.rank && rank <= this.rank + MAX_STEP) {
+      this.streak++;
+      for (let passed = this.rank + 1; passed <= rank; passed++) this.#passed(passed);
+    } else {
       this.streak = 0;
       this.askedTo = rank;
+      this.#forgetFetched();
     }
     this.rank = rank;
+  }
+
+  fetched(rank: number, bytes: number): void {
+    this.#fetched.set(rank, bytes);
+    this.bytesAhead += bytes;
+  }
+
+  #passed(rank: number): void {
+    this.bytesAhead -= this.#fetched.get(rank) ?? 0;
+    this.#fetched.delete(rank);
+  }
+
+  #forgetFetched(): void {
+    this.#fetched.clear();
+    this.bytesAhead = 0;
   }
 
   /** Ranks are those of another listing now: a later one, or the next range of a large directory. */
   renumbered(rank: number | undefined): void {
     this.rank = rank ?? -1;
     this.askedTo = this.rank;
+    this.#forgetFetched();
   }
 }
 
@@ -112,7 +140,8 @@ class Walk {
   lastLooked = '';
   /** Of which the ranks are. */
   listing: Listing | undefined;
-  bytesAhead = 0;
+  /** Bytes of small files on their way out of directories below. */
+  bytesBelow = 0;
   flat: FlatWalk | undefined;
 
   constructor(parent: Walk | undefined) {
@@ -220,7 +249,7 @@ export class Walks {
     if (walk.flat) this.#renew(directory, walk, listing, names, tracker.rank);
     for (let i = Math.max(tracker.askedTo, tracker.rank) + 1; i < end; i++) {
       const listed = listing.names.get(names[i]!);
-      if (listed && !this.#ask(directory, walk, listed)) return;
+      if (listed && !this.#ask(directory, walk, listed, tracker, i)) return;
       tracker.askedTo = i;
     }
   }
@@ -234,13 +263,17 @@ export class Walks {
   }
 
   /** Asks for what a walker will do with a name. False: no more for now. */
-  #ask(directory: DirectoryInode, walk: Walk, listed: ListedName): boolean {
+  #ask(directory: DirectoryInode, walk: Walk, listed: ListedName, tracker: Tracker, rank: number): boolean {
     if (listed.directory) {
       return walk.habits.descends.holds
         ? this.#listAhead(directory, walk, listed.name)
         : this.#headAhead(directory, listed);
     }
-    if (walk.habits.reads.holds) return this.#fetchAhead(directory, walk, listed);
+    if (walk.habits.reads.holds) {
+      const bytes = this.#fetchAhead(directory, walk, listed, tracker.bytesAhead);
+      if (bytes) tracker.fetched(rank, bytes);
+      return bytes !== undefined;
+    }
     // Of a small one already the lookup needs the metadata: it may be a link.
     return walk.habits.stats.holds || listed.object!.size <= MAX_LINK ? this.#headAhead(directory, listed) : true;
   }
@@ -251,28 +284,24 @@ export class Walks {
     return true;
   }
 
-  #fetchAhead(directory: DirectoryInode, walk: Walk, listed: ListedName): boolean {
-    const { size, key } = listed.object!;
-    const child: Inode | undefined = directory.children.get(listed.name);
-    if (size === 0 || (child && this.#namespace.isBusy(child))) return this.#headAhead(directory, listed);
-    const whole = walk.habits.wholes.holds && size <= WHOLE_FILE;
-    const bytes = whole || size <= SMALL_FILE ? size : FIRST_BLOCK;
-    if (walk.bytesAhead > 0 && walk.bytesAhead + bytes > BYTES_AHEAD) return false;
+  /** Fetches what a reader will want of a file; how many bytes of it. Undefined: no more for now. */
+  #fetchAhead(directory: DirectoryInode, walk: Walk, listed: ListedName, bytesAhead: number): number | undefined {
+    const { size } = listed.object!;
     const { blocks } = this.#environment;
-    const first = Math.min(bytes, size <= SMALL_FILE ? size : FIRST_BLOCK);
+    const child: Inode | undefined = directory.children.get(listed.name);
+    if (size === 0 || (child && this.#namespace.isBusy(child)))
+      return this.#headAhead(directory, listed) ? 0 : undefined;
+    const isWhole = size <= SMALL_FILE || (walk.habits.wholes.holds && size <= WHOLE_FILE);
+    const bytes = isWhole ? size : FIRST_BLOCK;
+    if (bytesAhead > 0 && bytesAhead + bytes > Math.min(BYTES_AHEAD, blocks.aheadShare)) return undefined;
+    const first = Math.min(bytes, FIRST_OF_WHOLE);
     const fetched = this.#namespace.ahead.fetch(listed.object!, first);
-    if (fetched === 'known') return true;
-    if (fetched === 'no memory') return false;
-    walk.bytesAhead += bytes;
-    fetched
-      .then(content => {
-        if (content && bytes > first && content.version.key === key) blocks.prefetch(content, first, bytes - first);
-      })
-      .catch(() => {})
-      .finally(() => {
-        walk.bytesAhead -= bytes;
-      });
-    return true;
+    if (fetched === 'known') return 0;
+    if (fetched === 'no memory') return undefined;
+    fetched.catch(() => {});
+    // By what the listing says of it, at once: a file that has changed since answers 412, and is read by whoever opens it.
+    if (bytes > first) blocks.prefetch(blocks.contentOf(listed.object!), first, bytes - first);
+    return bytes;
   }
 
   /** How a directory is listed ahead: with its neighbours, where that pays, or by itself. False: no more for now. */
@@ -329,15 +358,15 @@ export class Walks {
     if (!above.habits.below.reads.holds || !listing.complete) return;
     for (const { object, directory } of listing.names.values()) {
       if (directory || !object || object.size === 0 || object.size > SMALL_FILE) continue;
-      if (above.bytesAhead > 0 && above.bytesAhead + object.size > BYTES_AHEAD) return;
+      if (above.bytesBelow > 0 && above.bytesBelow + object.size > BYTES_AHEAD) return;
       const fetched = this.#namespace.ahead.fetch(object, object.size);
       if (fetched === 'no memory') return;
       if (fetched === 'known') continue;
-      above.bytesAhead += object.size;
+      above.bytesBelow += object.size;
       fetched
         .catch(() => {})
         .finally(() => {
-          above.bytesAhead -= object.size;
+          above.bytesBelow -= object.size;
         });
     }
   }
