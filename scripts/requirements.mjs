@@ -36,6 +36,33 @@ const programs = [
 /** The mount whose users come to us, at the version that the distribution has. */
 const s3fs = { program: 's3fs', apt: 's3fs', dnf: 's3fs-fuse', megabytes: 1 };
 
+/** What people use beside the mount, on the same bucket: the AWS CLI, Shiny, an sftp server. */
+const story = [
+  fuse3,
+  { program: 'aws', apt: 'awscli', dnf: 'awscli-2', megabytes: 11 },
+  {
+    program: 'Rscript',
+    apt: 'r-base-core r-cran-data.table r-cran-shiny',
+    dnf: 'R-core R-data.table R-shiny',
+    megabytes: 90,
+    check: ['Rscript', '-e', 'library(data.table); library(shiny)'],
+  },
+  {
+    program: 'sftp',
+    apt: 'openssh-client openssh-sftp-server',
+    dnf: 'openssh-clients openssh-server',
+    megabytes: 2,
+    check: ['sh', '-c', 'ls /usr/lib/openssh/sftp-server || ls /usr/libexec/openssh/sftp-server'],
+  },
+  {
+    program: 'python3',
+    apt: 'python3 python3-venv',
+    dnf: 'python3',
+    megabytes: 12,
+    check: ['python3', '-c', 'import ensurepip'],
+  },
+];
+
 /** A single-node Ceph with its S3 gateway. */
 const rgw = {
   program: 'radosgw',
@@ -70,10 +97,10 @@ export const cargoPackages = {
 
 /** From PyPI, into a directory of its own in the checkout. */
 export const pythonPackages = {
-  names: ['pandas', 'pyarrow', 'h5py'],
+  names: ['pandas', 'pyarrow', 'h5py', 'awswrangler', 'jupyter_server'],
   directory: 'node_modules/.s3mount-python',
-  megabytes: 75,
-  seconds: 30,
+  megabytes: 105,
+  seconds: 45,
 };
 
 /** Other versions of Node, as the npm registry has them, into a directory of their own in the checkout. */
@@ -110,6 +137,7 @@ export const groups = {
   large: { directories: ['large'], requirements: [fuse3], seconds: 300, jobs: 1, minutes: 4 },
   programs: { directories: ['programs'], requirements: programs, python: true, seconds: 300, jobs: 2, minutes: 5 },
   interop: { directories: ['interop'], requirements: [fuse3, s3fs], seconds: 240, jobs: 1, minutes: 2 },
+  story: { directories: ['story'], requirements: story, python: true, seconds: 300, jobs: 1, minutes: 3 },
   conformance: { directories: ['conformance'], requirements: suites, cargo: true, seconds: 290, jobs: 1, minutes: 8 },
   boot: { directories: ['boot'], requirements: machine, seconds: 300, jobs: 1, minutes: 2 },
   rgw: { directories: ['rgw'], requirements: [fuse3, rgw], seconds: 300, jobs: 1, minutes: 2 },

@@ -3,6 +3,7 @@
  * lead to the embedded server (see `test/mount/region.test.ts`); prints TAP.
  */
 import t from 'tap';
+import { SEOUL, seoulAccess } from '../support/inside-aws.ts';
 import { runFunctional } from './functional.ts';
 import { names } from './names.ts';
 import { reading } from './reading.ts';
@@ -14,14 +15,8 @@ t.setTimeout(240_000);
 
 t.test('victor-seoul, with neither url nor region', async t => {
   await runFunctional(t, [...reading, ...names, ...writing, ...renaming], {
-    bucket: 'victor-seoul',
+    bucket: SEOUL,
     findsServer: true,
-    access: {
-      url: 'https://s3.ap-northeast-2.amazonaws.com',
-      region: 'ap-northeast-2',
-      accessKeyId: 'EMBEDDEDKEY',
-      secretAccessKey: 'embeddedsecret',
-      caFile: process.env['NODE_EXTRA_CA_CERTS']!,
-    },
+    access: seoulAccess(),
   });
 });

@@ -21,38 +21,12 @@ export interface ChildStats extends Stats {
   readonly residentBytes: number;
 }
 
-export class EmbeddedChild {
+/** An embedded server that runs already, by its control endpoint. */
+export class EmbeddedControl {
   readonly access: S3Access;
-  readonly pid: number;
-  readonly #child: ChildProcess;
 
-  private constructor(child: ChildProcess, access: S3Access) {
-    this.#child = child;
-    this.pid = child.pid!;
+  constructor(access: S3Access) {
     this.access = access;
-  }
-
-  static async start({ buckets, args = [], as = [] }: EmbeddedOptions): Promise<EmbeddedChild> {
-    const [accessKeyId, secretAccessKey] = ['EMBEDDEDKEY', 'embeddedsecret'];
-    const child = spawn(
-      'env',
-      [
-        ...withEnvironment({ PATH: process.env['PATH'], TMPDIR: process.env['TMPDIR'] }),
-        ...as,
-        process.execPath,
-        `--import=${TSX}`,
-        SCRIPT,
-        ...buckets.map(bucket => `--bucket=${bucket}`),
-        `--key=${accessKeyId}:${secretAccessKey}`,
-        ...args,
-      ],
-      { stdio: ['ignore', 'pipe', 'inherit'] },
-    );
-    const url = await new Promise<string>((resolve, reject) => {
-      child.stdout!.setEncoding('utf8').once('data', (text: string) => resolve(text.trim()));
-      child.once('exit', code => reject(new Error(`the embedded S3 server did not start (exit ${code})`)));
-    });
-    return new EmbeddedChild(child, { url, accessKeyId, secretAccessKey, region: 'us-east-1' });
   }
 
   async #control(method: 'GET' | 'POST', command: string): Promise<unknown> {
@@ -100,6 +74,40 @@ export class EmbeddedChild {
     const query = new URLSearchParams({ bucket });
     for (const [name, value] of Object.entries(what)) query.set(name, String(value));
     await this.#control('POST', `fill?${query}`);
+  }
+}
+
+export class EmbeddedChild extends EmbeddedControl {
+  readonly pid: number;
+  readonly #child: ChildProcess;
+
+  private constructor(child: ChildProcess, access: S3Access) {
+    super(access);
+    this.#child = child;
+    this.pid = child.pid!;
+  }
+
+  static async start({ buckets, args = [], as = [] }: EmbeddedOptions): Promise<EmbeddedChild> {
+    const [accessKeyId, secretAccessKey] = ['EMBEDDEDKEY', 'embeddedsecret'];
+    const child = spawn(
+      'env',
+      [
+        ...withEnvironment({ PATH: process.env['PATH'], TMPDIR: process.env['TMPDIR'] }),
+        ...as,
+        process.execPath,
+        `--import=${TSX}`,
+        SCRIPT,
+        ...buckets.map(bucket => `--bucket=${bucket}`),
+        `--key=${accessKeyId}:${secretAccessKey}`,
+        ...args,
+      ],
+      { stdio: ['ignore', 'pipe', 'inherit'] },
+    );
+    const url = await new Promise<string>((resolve, reject) => {
+      child.stdout!.setEncoding('utf8').once('data', (text: string) => resolve(text.trim()));
+      child.once('exit', code => reject(new Error(`the embedded S3 server did not start (exit ${code})`)));
+    });
+    return new EmbeddedChild(child, { url, accessKeyId, secretAccessKey, region: 'us-east-1' });
   }
 
   async stop(): Promise<void> {
