@@ -247,7 +247,7 @@ export async function runMountCell(
   const environment = { PATH: process.env['PATH'], HOME: work, TMPDIR: work, LANG: 'C.UTF-8' };
   const mount = (): Promise<Mounted> => {
     const directory = mountPoint(work);
-    const place = { bucket: workload.bucket, url: server.url, directory, state };
+    const place = { bucket: workload.bucket, url: server.url, directory, state, cache: workload.cache ?? false };
     return Mounted.mount(contender.mount(place), directory, join(work, 'daemon.log'), environment);
   };
   const start = await readMeter(server, undefined);

@@ -9,6 +9,8 @@ export interface MountPlace {
   readonly directory: string;
   /** For caches, indexes, journals: empty at the first mount, kept over a remount. */
   readonly state: string;
+  /** The row is about what is kept on disk: mounts that keep bytes only where they are told to are told. */
+  readonly cache: boolean;
 }
 
 export interface Command {
@@ -22,6 +24,8 @@ export interface Contender {
   /** With its version. */
   readonly title: string;
   readonly ours: boolean;
+  /** Of ours: which of its three lines of options. */
+  readonly mode?: 'defaults' | 'stat=list' | 'write_back';
   /** `close` may return before S3 has the bytes. */
   readonly writesBack: boolean;
   mount(place: MountPlace): Command;
@@ -41,12 +45,18 @@ function versionOf(program: string, args: readonly string[]): string | undefined
   return /(?<![\d.])(\d+\.\d+(?:\.\d+)?)/.exec(stdout)?.[1] ?? 'of unknown version';
 }
 
-function s3mount(program: string, name: string, writesBack: boolean, words: (place: MountPlace) => string): Contender {
+function s3mount(
+  program: string,
+  mode: NonNullable<Contender['mode']>,
+  words: (place: MountPlace) => string,
+): Contender {
+  const name = mode === 'defaults' ? 's3mount' : `s3mount ${mode}`;
   return {
     name,
     title: name,
     ours: true,
-    writesBack,
+    mode,
+    writesBack: mode === 'write_back',
     mount: place => ({
       argv: [
         program,
@@ -54,7 +64,7 @@ function s3mount(program: string, name: string, writesBack: boolean, words: (pla
         place.directory,
         '-f',
         '-o',
-        `url=${place.url},use_path_request_style,state_dir=${place.state}${words(place)}`,
+        `url=${place.url},use_path_request_style,state_dir=${place.state}${words(place)}${place.cache ? `,use_cache=${place.state}/blocks` : ''}`,
       ],
       env: {
         AWS_ACCESS_KEY_ID: ACCESS_KEY,
@@ -88,6 +98,7 @@ function s3fs(version: string): Contender {
           'max_stat_cache_size=200000',
           'enable_noobj_cache',
           `tmpdir=${place.state}`,
+          ...(place.cache ? [`use_cache=${place.state}`] : []),
         ].join(','),
       ],
       env: { AWSACCESSKEYID: ACCESS_KEY, AWSSECRETACCESSKEY: SECRET_KEY },
@@ -136,13 +147,13 @@ export function findContenders(program: string): {
   readonly missing: readonly Missing[];
 } {
   const found: Contender[] = [
-    s3mount(program, 's3mount', false, () => ''),
-    s3mount(program, 's3mount stat=list', false, () => ',stat=list'),
+    s3mount(program, 'defaults', () => ''),
+    s3mount(program, 'stat=list', () => ',stat=list'),
   ];
   const missing: Missing[] = [];
   if (OPTION_OF_WORD.has('write_back')) {
     const journal = (place: MountPlace): string => (OPTION_OF_WORD.has('journal') ? `,journal=${place.state}` : '');
-    found.push(s3mount(program, 's3mount write_back', true, place => `,write_back${journal(place)}`));
+    found.push(s3mount(program, 'write_back', place => `,write_back${journal(place)}`));
   } else missing.push({ name: 's3mount write_back', reason: 'this version has no such option' });
   const installed = (name: string, version: string | undefined, make: (version: string) => Contender): void => {
     if (version === undefined) missing.push({ name, reason: 'not installed (apt-get install, dnf install)' });

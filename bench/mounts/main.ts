@@ -13,7 +13,7 @@ import { findTableReaders, makeTables } from './make-tables.ts';
 import { plotsOf } from './plots.ts';
 import { PROFILES, type Profile } from './profiles.ts';
 import { entryOf, Figures, figureOf, type Report } from './report.ts';
-import { fits, furtherRound, type Task } from './schedule.ts';
+import { firstRound, fits, furtherRound, type Task } from './schedule.ts';
 import { BenchServer } from './server.ts';
 import { tables } from './table-workloads.ts';
 import { comparison, detailTable, figureText, requestsText, summaryTable, toText } from './tables.ts';
@@ -138,11 +138,26 @@ interface Plan {
 function tasksOf({ settings, workloads, contenders }: Plan): Task[] {
   const wanted = (name: string): boolean => settings.contenders?.includes(name) ?? true;
   return settings.profiles.flatMap(({ name: profile }) =>
-    workloads.flatMap(workload => [
-      ...contenders.map(({ name, ours }) => ({ profile, workload: workload.name, contender: name, first: ours })),
-      ...(workload.raw && wanted(RAW) ? [{ profile, workload: workload.name, contender: RAW, first: true }] : []),
+    workloads.flatMap((workload): Task[] => [
+      ...contenders.map(contender => ({
+        profile,
+        workload: workload.name,
+        contender: contender.name,
+        first: contender.ours,
+        need: needOf(contender, workload),
+      })),
+      ...(workload.raw && wanted(RAW)
+        ? [{ profile, workload: workload.name, contender: RAW, first: true, need: 0 as const }]
+        : []),
     ]),
   );
+}
+
+function needOf({ name, mode }: Contender, workload: Workload): Task['need'] {
+  if (mode === 'defaults') return 0;
+  if (mode === 'stat=list') return workload.attributes ? 1 : 2;
+  if (mode === 'write_back') return workload.changes ? 1 : 2;
+  return name === 's3fs' ? 1 : 2;
 }
 
 function keyOf(task: Task): string {
@@ -187,7 +202,7 @@ async function measure(plan: Plan, surroundings: Surroundings, stopped: () => bo
       if (before === undefined || took === undefined) return undefined;
       return { seconds: took, done: before.some(run => run.status !== 'ok') };
     };
-    const order = round === 1 ? tasks : furtherRound(tasks, known);
+    const order = round === 1 ? firstRound(tasks, settings.scale.name === 'quick') : furtherRound(tasks, known);
     if (order.length === 0) break;
     console.log(`\nround ${round}: ${order.length} runs`);
     for (const task of order) {

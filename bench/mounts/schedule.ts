@@ -6,6 +6,11 @@ export interface Task {
   readonly contender: string;
   /** Of ours, and `raw`: theirs are the figures that must not stand on one run. */
   readonly first: boolean;
+  /**
+   * Where there is little time: 0 what no row may lack (ours as it comes, and `raw`), 1 what tells something else about this
+   * row (s3fs; a mode of ours that goes another way here), 2 the rest.
+   */
+  readonly need: 0 | 1 | 2;
 }
 
 /** What is known of a task that has been run: its seconds from preparation to the end, and whether another run tells more. */
@@ -13,6 +18,14 @@ export interface Known {
   readonly seconds: number;
   /** Cut off or failed: another run would only tell the same. */
   readonly done: boolean;
+}
+
+/**
+ * The order of the first round. With time for everything row by row, so that what stands side by side was measured in the same
+ * minute; with little, what is needed most goes through all rows first, or the last rows would have no figures.
+ */
+export function firstRound(tasks: readonly Task[], isShort: boolean): Task[] {
+  return isShort ? [...tasks].sort((a, b) => a.need - b.need) : [...tasks];
 }
 
 /**

@@ -41,6 +41,10 @@ export interface Workload {
   readonly unit: Unit;
   /** Fill the bucket again before each run. */
   readonly changes?: true;
+  /** Asks for attributes of many files: then `stat=list` goes another way than the defaults. */
+  readonly attributes?: true;
+  /** With a cache on disk (`use_cache`), for those that have one. */
+  readonly cache?: true;
   /** `mount`: time and memory of the mount itself. */
   readonly kind?: 'mount-time' | 'idle-memory';
   /** The same job first, unmeasured: on the same mount, or on one that is taken down and mounted again. */

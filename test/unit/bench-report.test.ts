@@ -6,7 +6,7 @@ import { section, withSection } from '../../bench/mounts/document.ts';
 import { plotsOf } from '../../bench/mounts/plots.ts';
 import { PROFILES } from '../../bench/mounts/profiles.ts';
 import { entryOf, Figures, figureOf, type Report, ratios, remarksOf } from '../../bench/mounts/report.ts';
-import { fits, furtherRound, type Task } from '../../bench/mounts/schedule.ts';
+import { firstRound, fits, furtherRound, type Task } from '../../bench/mounts/schedule.ts';
 import { barChart, decades, escapeXml } from '../../bench/mounts/svg.ts';
 import {
   comparison,
@@ -219,7 +219,13 @@ t.test('bars: to the right of the baseline above it, to the left below, longer f
 });
 
 t.test('further rounds: ours first, then the quick ones; what was cut off is not run again', async t => {
-  const task = (contender: string, first: boolean): Task => ({ profile: 's3', workload: 'w', contender, first });
+  const task = (contender: string, first: boolean): Task => ({
+    profile: 's3',
+    workload: 'w',
+    contender,
+    first,
+    need: 0,
+  });
   const tasks = [task('slow', false), task('ours', true), task('quick', false), task('cut', true), task('never', true)];
   const known = new Map([
     ['slow', { seconds: 9, done: false }],
@@ -233,6 +239,20 @@ t.test('further rounds: ours first, then the quick ones; what was cut off is not
   );
   t.ok(fits(1000, 6000, 5));
   t.notOk(fits(1001, 6000, 5));
+});
+
+t.test('the first round with little time goes through all rows with what they need most', async t => {
+  const task = (workload: string, need: Task['need']): Task => ({
+    profile: 's3',
+    workload,
+    contender: `${need}`,
+    first: true,
+    need,
+  });
+  const tasks = [task('a', 0), task('a', 2), task('a', 1), task('b', 0), task('b', 1)];
+  const shown = (order: readonly Task[]): string[] => order.map(({ workload, need }) => `${workload}${need}`);
+  t.same(shown(firstRound(tasks, true)), ['a0', 'b0', 'a1', 'b1', 'a2']);
+  t.same(shown(firstRound(tasks, false)), ['a0', 'a2', 'a1', 'b0', 'b1']);
 });
 
 t.test('every workload has what the harness needs of it', async t => {
