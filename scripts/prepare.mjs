@@ -5,7 +5,7 @@ import { accessSync, constants, existsSync, mkdirSync, readFileSync, statSync, w
 import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { cargoPackages, nodeVersions, npmPackages, pythonPackages } from './requirements.mjs';
+import { cargoPackages, fuseNative, nodeVersions, npmPackages, pythonPackages } from './requirements.mjs';
 
 export const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -134,6 +134,18 @@ export function installNodes(log) {
     ['install', '--no-audit', '--no-fund', '--loglevel=error', '--prefix', place, ...packages],
     'npm install of other Node versions failed; the reason stands above.',
   );
+}
+
+/** Its library for x64 lies in the package: without its install script no compiler is started. */
+export function installFuseNative(log) {
+  const { version, directory, megabytes, seconds } = fuseNative;
+  const place = join(root, directory);
+  if (existsSync(join(place, 'node_modules/fuse-native/package.json'))) return;
+  log(`installing: fuse-native ${version} from npm into ${directory}, about ${megabytes} MB, ${seconds} s`);
+  mkdirSync(place, { recursive: true });
+  writeFileSync(join(place, 'package.json'), '{ "private": true }\n');
+  const args = ['install', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error', '--prefix', place];
+  run('npm', [...args, `fuse-native@${version}`], 'npm install of fuse-native failed; the reason stands above.');
 }
 
 /** tap is put together from its plugins once after each installation. */

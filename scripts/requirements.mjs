@@ -111,6 +111,23 @@ export const nodeVersions = {
   seconds: 20,
 };
 
+/** The package of the second binding, as a user has it: from npm, into a directory of its own in the checkout. */
+export const fuseNative = {
+  version: '2.2.6',
+  directory: 'node_modules/.s3mount-fuse-native',
+  megabytes: 9,
+  seconds: 5,
+};
+
+/** What it stands on. `fusermount` is in every version of it; its library is what counts. */
+const fuse2 = {
+  program: 'fusermount',
+  apt: 'libfuse2',
+  dnf: 'fuse-libs',
+  megabytes: 1,
+  check: ['sh', '-c', 'ldconfig -p | grep -q libfuse.so.2'],
+};
+
 /** The Node that the packages carry: the long-term release; and what builds them. */
 export const packageRuntime = {
   version: '22.23.3',
@@ -134,6 +151,15 @@ export const groups = {
   contract: { directories: ['contract'], requirements: [], seconds: 180, jobs: 2, minutes: 2 },
   mount: { directories: ['mount'], requirements: [fuse3], seconds: 240, jobs: 2, minutes: 5 },
   nodes: { directories: ['nodes'], requirements: [fuse3], nodes: true, seconds: 120, jobs: 1, minutes: 1 },
+  bindings: {
+    directories: ['bindings'],
+    requirements: [fuse3, fuse2],
+    nodes: true,
+    fuseNative: true,
+    seconds: 180,
+    jobs: 1,
+    minutes: 1,
+  },
   large: { directories: ['large'], requirements: [fuse3], seconds: 300, jobs: 1, minutes: 4 },
   programs: { directories: ['programs'], requirements: programs, python: true, seconds: 300, jobs: 2, minutes: 5 },
   interop: { directories: ['interop'], requirements: [fuse3, s3fs], seconds: 240, jobs: 1, minutes: 2 },

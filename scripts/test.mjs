@@ -10,6 +10,7 @@ import {
   buildBundle,
   install,
   installCargo,
+  installFuseNative,
   installNodes,
   installPython,
   openFuseDevice,
@@ -89,6 +90,7 @@ async function main() {
   if (chosen.some(({ group }) => group.python)) installPython(log);
   if (chosen.some(({ group }) => group.nodes)) installNodes(log);
   if (chosen.some(({ group }) => group.cargo)) installCargo(log);
+  if (chosen.some(({ group }) => group.fuseNative)) installFuseNative(log);
   prepareTap();
   buildBundle();
   const directory = mkdtempSync(join(tmpdir(), 's3mount-test-'));

@@ -11,7 +11,7 @@ import { type FileSystemParts, S3FileSystem } from '../fs/filesystem.ts';
 import { PersistentIndex } from '../fs/persistent-index.ts';
 import { DevFuseBinding } from '../fuse/dev-fuse-binding.ts';
 import { type FailedOperation, observed } from '../fuse/observed.ts';
-import type { Mounted } from '../fuse/ops.ts';
+import type { KernelBinding, Mounted } from '../fuse/ops.ts';
 import { keepCompiledCode } from './compile-cache.ts';
 import { type AnswerParts, controlAnswers, reportOf } from './control-answers.ts';
 import type { ControlAnswers } from './control-server.ts';
@@ -112,7 +112,7 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
     mimeTypes: mimeTypes(values.mime),
   };
   const filesystem = new S3FileSystem(parts);
-  const binding = new DevFuseBinding({ telemetry, uid, gid, onBug });
+  const binding = await bindingOf(values.binding, { telemetry, uid, gid, onBug });
   mounting();
   const trace = logLevel(values) === 'debug';
   const mounted = await binding.mount(
@@ -161,6 +161,16 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
     report: () => reportOf(answerParts),
     close: () => store.close(),
   };
+}
+
+/** The second one is loaded where it is asked for. */
+async function bindingOf(
+  name: OptionValues['binding'],
+  options: ConstructorParameters<typeof DevFuseBinding>[0],
+): Promise<KernelBinding> {
+  if (name !== 'fuse-native') return new DevFuseBinding(options);
+  const { FuseNativeBinding } = await import('../fuse/fuse-native-binding.ts');
+  return new FuseNativeBinding(options);
 }
 
 /** ms between two looks at the counts: a walk of 100,000 files takes minutes. */

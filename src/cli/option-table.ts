@@ -387,6 +387,11 @@ const daemon = {
     kind: metricsAddress,
     help: 'serve Prometheus metrics on this port of 127.0.0.1, or on a socket (off)',
   }),
+  binding: option({
+    section: 'Daemon',
+    kind: choice('dev-fuse', 'fuse-native'),
+    help: 'how the kernel is spoken to: by ourselves, or by the package fuse-native, which you install (dev-fuse)',
+  }),
   fsname: option({ section: 'Daemon', kind: text('NAME'), help: 'the source that df and mount show (the bucket)' }),
   subtype: option({
     section: 'Daemon',

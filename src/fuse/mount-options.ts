@@ -61,7 +61,7 @@ export function mountData(options: MountOptions, data: MountData): string {
 }
 
 /** Commas separate options, so those of a value are written with a backslash. */
-function escaped(value: string): string {
+export function escapedWord(value: string): string {
   return value.replaceAll(/[\\,]/g, '\\$&');
 }
 
@@ -72,6 +72,6 @@ export function fusermountWords(options: MountOptions): string {
   if (options.readOnly) words.push('ro');
   if (options.allowOther) words.push('allow_other');
   if (options.defaultPermissions) words.push('default_permissions');
-  words.push(`fsname=${escaped(options.fsname)}`, `subtype=${escaped(options.subtype)}`);
+  words.push(`fsname=${escapedWord(options.fsname)}`, `subtype=${escapedWord(options.subtype)}`);
   return words.join(',');
 }

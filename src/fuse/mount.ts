@@ -61,7 +61,7 @@ function supervised(fd: number): MountedDevice {
   };
 }
 
-async function checkedMountPoint(options: MountOptions): Promise<string> {
+export async function checkedMountPoint(options: MountOptions): Promise<string> {
   const { mountPoint: path, subtype } = options;
   try {
     const state = await mountStateOf(path);
@@ -232,7 +232,7 @@ function oneLine(text: string): string {
   return text.trim().split('\n').join('; ').replace(/\.$/, '');
 }
 
-async function detachMount(mountPoint: string, lazy: boolean): Promise<void> {
+export async function detachMount(mountPoint: string, lazy: boolean): Promise<void> {
   const result = await detach(mountPoint, { lazy });
   if (result.code === 0 || !(await findMount(mountPoint))) return;
   if (/busy/i.test(result.stderr)) throw new FsError('EBUSY', `${mountPoint} is in use`);

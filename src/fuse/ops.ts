@@ -3,7 +3,7 @@
  *
  * `FileSystemOps` is named after the system calls. It takes inode numbers (`nodeid`) and handle numbers (`fh`), returns
  * plain data, and fails only with `FsError`. It knows no FUSE struct; `src/fs` implements it and never replies by itself.
- * `KernelBinding` is implemented by `session.ts` (our own protocol over /dev/fuse); a second binding only plugs in here.
+ * `KernelBinding` is implemented by `dev-fuse-binding.ts` (our own protocol over /dev/fuse) and `fuse-native-binding.ts`.
  *
  * An operation may answer at once or by a promise: answers from memory should not cost a turn of the event loop.
  */

@@ -41,6 +41,8 @@ export interface MountTestOptions {
   readonly prepare?: (client: ForeignClient, s3: EmbeddedChild | undefined) => Promise<void>;
   /** Started instead of `bin/s3mount`, with the same arguments: Node's arguments and the script. */
   readonly program?: readonly string[];
+  /** More of the mount's environment. */
+  readonly environment?: NodeJS.ProcessEnv;
   /** The Node that runs it; default: the one that runs this. */
   readonly node?: string;
   readonly seconds?: number;
@@ -122,6 +124,7 @@ export class RealMount {
     return {
       PATH: process.env['PATH'],
       TMPDIR: process.env['TMPDIR'],
+      ...this.#options.environment,
       HOME: this.directory,
       AWS_ACCESS_KEY_ID: (this.#options.keys ?? this.access).accessKeyId,
       AWS_SECRET_ACCESS_KEY: (this.#options.keys ?? this.access).secretAccessKey,

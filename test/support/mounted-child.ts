@@ -30,6 +30,11 @@ export interface ChildOptions {
   readonly uid?: number;
 }
 
+/** Where `scripts/requirements.mjs` has fuse-native installed, as a user has it beside the global packages. */
+export const FUSE_NATIVE_PATH = fileURLToPath(
+  new URL('../../node_modules/.s3mount-fuse-native/node_modules', import.meta.url),
+);
+
 const SCRIPT = fileURLToPath(new URL('./serve-memory-fs.ts', import.meta.url));
 
 /** A mount that hangs must not hang the tests: after this many ms the server is killed and the mount detached. */
@@ -71,7 +76,13 @@ export async function mountChild(options: ChildOptions = {}): Promise<MountedChi
   const child: ChildProcess = fork(SCRIPT, [JSON.stringify(serve)], {
     execArgv: ['--import=tsx'],
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-    env: { PATH: process.env['PATH'], SERVE_QUIET: '1', TMPDIR: tmpdir(), TSX_DISABLE_CACHE: '1' },
+    env: {
+      PATH: process.env['PATH'],
+      SERVE_QUIET: '1',
+      TMPDIR: tmpdir(),
+      TSX_DISABLE_CACHE: '1',
+      NODE_PATH: FUSE_NATIVE_PATH,
+    },
     ...(uid === undefined ? {} : { uid, gid: uid }),
   });
   const clean = (): void => detachQuietly(dir);

@@ -5,6 +5,7 @@
 import { spawn } from 'node:child_process';
 import { FsError } from '../../src/errors.ts';
 import { DevFuseBinding } from '../../src/fuse/dev-fuse-binding.ts';
+import { FuseNativeBinding } from '../../src/fuse/fuse-native-binding.ts';
 import { MountError } from '../../src/fuse/mount-error.ts';
 import { observed } from '../../src/fuse/observed.ts';
 import type { KernelBinding, Mounted, MountOptions } from '../../src/fuse/ops.ts';
@@ -12,7 +13,7 @@ import { Counters, type Log } from '../../src/telemetry.ts';
 import { delayed, MemoryFs } from './memory-fs.ts';
 
 export interface ServeOptions {
-  readonly binding: 'dev-fuse' | 'dev-fuse-plain';
+  readonly binding: 'dev-fuse' | 'dev-fuse-plain' | 'fuse-native';
   readonly mount: MountOptions;
   /** Every operation answers by a promise. */
   readonly delayed: boolean;
@@ -51,11 +52,15 @@ const memory = new MemoryFs({ ttl: options.ttl });
 const ops = observed(options.delayed ? delayed(memory) : memory, telemetry);
 
 function makeBinding(): KernelBinding {
-  return new DevFuseBinding({
+  const common = {
     telemetry,
     uid: process.getuid!(),
     gid: process.getgid!(),
-    onBug: error => tell({ event: 'bug', message: String(error) }),
+    onBug: (error: unknown) => tell({ event: 'bug', message: String(error) }),
+  };
+  if (options.binding === 'fuse-native') return new FuseNativeBinding(common);
+  return new DevFuseBinding({
+    ...common,
     transport: options.binding === 'dev-fuse-plain' ? 'plain' : 'auto',
   });
 }
