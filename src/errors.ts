@@ -86,6 +86,8 @@ export interface StoreErrorDetails {
   readonly requestId?: string;
   /** What was to be read for it is gone, not what was to be replaced: of the base of a save. */
   readonly isOfBase?: boolean;
+  /** All bytes that came of the object together are wrong: nobody knows which of them. */
+  readonly isOfWhole?: boolean;
   /** The action that S3 says is not allowed, such as `kms:Decrypt`, where it says so. */
   readonly deniedAction?: string;
   readonly cause?: unknown;

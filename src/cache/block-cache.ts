@@ -111,6 +111,11 @@ export class BlockCache {
       maxRequestBytes,
       resident,
       contentOf: info => this.contentOf(info),
+      spoiled: content => {
+        content.spoil();
+        this.drop(content);
+        this.#tier?.distrust(content);
+      },
     });
     const ahead = new ReadAhead({ budget, resident, inFlight, clock, maxReadAhead, maxRequestBytes });
     budget.addReclaimer(bytes => resident.evict(bytes, ahead.asking));

@@ -26,6 +26,8 @@ export interface BlockTier {
   put(content: StoredContent, index: number, bytes: Uint8Array): void;
   /** Our own rename or copy: the same bytes are to be found under this version too, also after a remount. */
   moved(content: StoredContent, successor: ObjectVersion): void;
+  /** Wrong bytes may have been put: none of the content's blocks is found any more, also after a remount. */
+  distrust(content: StoredContent): void;
   readonly stats: TierStats;
   /** Writes what was put and is not written yet, and lets go of all files. */
   close(): Promise<void>;

@@ -32,6 +32,8 @@ export interface FlightOptions {
   /** The largest GET, in bytes. */
   readonly maxRequestBytes: number;
   contentOf(info: ObjectInfo): StoredContent;
+  /** Wrong bytes have come of the content, nobody knows which. */
+  spoiled(content: StoredContent): void;
 }
 
 export interface FlightStats {
@@ -78,6 +80,7 @@ export class BlocksInFlight {
   readonly #tier: BlockTier | undefined;
   readonly #maxBlocks: number;
   readonly #contentOf: (info: ObjectInfo) => StoredContent;
+  readonly #spoiled: (content: StoredContent) => void;
   /** The fetch that brings a block, by the block's number. */
   readonly #fetches = new Map<number, BlockFetch>();
   readonly #prefetches = new Set<BlockFetch>();
@@ -93,6 +96,7 @@ export class BlocksInFlight {
     this.#tier = options.tier;
     this.#maxBlocks = options.maxRequestBytes / BLOCK_SIZE;
     this.#contentOf = options.contentOf;
+    this.#spoiled = content => options.spoiled(content);
   }
 
   get stats(): FlightStats {
@@ -277,6 +281,7 @@ export class BlocksInFlight {
       this.#free(buffer);
       for (const read of fetch.takeReaders(position)) read.fail(error);
     }
+    if (isStoreError(error, 'corrupt') && error.details.isOfWhole) this.#spoiled(fetch.content);
     if (error !== undefined && !fetch.cancelled) this.#telemetry.count('cache.fetch_failed');
   }
 

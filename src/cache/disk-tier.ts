@@ -8,6 +8,7 @@
  *
  * What lies where: `tier-index.ts`. Here: which content has which name.
  */
+import { randomBytes } from 'node:crypto';
 import type { Clock } from '../concurrency.ts';
 import type { ObjectVersion } from '../s3/store.ts';
 import type { Telemetry } from '../telemetry.ts';
@@ -146,6 +147,15 @@ export class DiskTier implements BlockTier {
     if (next.equals(name) || !(isUsed || this.#index.has(name, 0))) return;
     this.#aliases.set(next.toString('hex'), name);
     this.#writes.putAlias(next, name);
+  }
+
+  distrust(content: StoredContent): void {
+    const name = contentName(this.#options.scope, content.version);
+    // Its blocks are looked for under another name from now on, under which nothing was put.
+    const next = randomBytes(name.length);
+    this.#aliases.set(name.toString('hex'), next);
+    this.#names.delete(content);
+    this.#writes.putAlias(name, next);
   }
 
   async close(): Promise<void> {

@@ -11,6 +11,12 @@ import type { ObjectVersion } from '../s3/store.ts';
 export const BLOCK_SIZE = 128 * 1024;
 
 let nextBlock = 0;
+let spoiled = 0;
+
+/** How often wrong bytes were found so far, in whatever content: what was opened before a finding may have read them. */
+export function findingsOfWrongBytes(): number {
+  return spoiled;
+}
 
 /** A file with nothing but a reference to bytes that another object holds, until its own save. */
 export interface Borrower {
@@ -27,6 +33,8 @@ export class StoredContent {
   version: ObjectVersion;
   /** Files that refer to it. */
   readonly borrowers = new Set<Borrower>();
+  /** Which of the findings of wrong bytes was made of it; 0 for none. */
+  spoiledAt = 0;
   /** Its object is being replaced or deleted: nobody may begin to refer to it. */
   leaving = 0;
 
@@ -36,6 +44,11 @@ export class StoredContent {
     this.firstBlock = nextBlock;
     // 2^53 block numbers of 128 KiB last for 10^21 bytes of content: they are never reused.
     nextBlock += this.blockCount;
+  }
+
+  /** Wrong bytes have come of it. */
+  spoil(): void {
+    this.spoiledAt = ++spoiled;
   }
 
   /** Runs `change`, after which the object may no longer have these bytes, when nobody refers to it. */

@@ -52,7 +52,7 @@ export function storeOptions({ bucket, prefix, values }: Config): S3StoreOptions
       anonymous: values.public_bucket,
       requesterPays: values.requester_pays,
       signPayload: signPayload(values.enable_unsigned_payload),
-      checksums: values.checksum === undefined ? undefined : values.checksum !== 'none',
+      checksums: values.checksum,
       maxConnections: values.max_thread_count,
       storageClass: values.storage_class?.toUpperCase(),
       // S3's own default; buckets with ACLs disabled refuse the header.

@@ -202,8 +202,8 @@ const s3 = {
   }),
   checksum: option({
     section: 'S3',
-    kind: choice('crc32', 'none'),
-    help: 'what is written goes with a CRC32 that S3 compares and keeps, and what is read is compared with it (crc32)',
+    kind: choice('all', 'write', 'none'),
+    help: 'CRC32 of what: all = S3 compares and keeps that of what is written, and what is read through is compared with it (default), write = the former only',
   }),
   retries: option({ section: 'S3', kind: integer(1, 100, 8), help: 'attempts of a request before it fails (8)' }),
   connect_timeout: option({ section: 'S3', kind: seconds(0.1, 3600, 10), help: 'limit on connecting (10)' }),

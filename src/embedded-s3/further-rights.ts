@@ -49,7 +49,7 @@ export function authorizeFurther(call: BucketCall, identity: Identity): void {
     }
   }
   if (source) authorizeKey(identity, 'Decrypt', kmsKeyOf(source.object.attributes.encryption));
-  if (READS.has(operation)) {
+  if (READS.has(operation) || tellsChecksum(call)) {
     authorizeKey(identity, 'Decrypt', kmsKeyOf(bucket.current(key)?.attributes.encryption ?? []));
   }
   if (PARTS.has(operation)) {
@@ -58,9 +58,20 @@ export function authorizeFurther(call: BucketCall, identity: Identity): void {
   }
 }
 
+/** Of what a key encrypts S3 keeps the checksum under that key too (HeadObject, "ChecksumMode"). */
+function tellsChecksum(call: BucketCall): boolean {
+  const { bucket, key, operation } = call;
+  if (operation !== 'HeadObject' || headerOf(call, 'x-amz-checksum-mode') === undefined) return false;
+  const object = bucket.current(key);
+  const byKms = object?.attributes.encryption.some(([, value]) => value.startsWith('aws:kms'));
+  return object?.checksum !== undefined && byKms === true;
+}
+
 /** In AWS's words ("Troubleshooting AWS KMS permissions"). */
-function refuseKey({ operation, world }: BucketCall): void {
-  const action = READS.has(operation) || COPIES.has(operation) ? 'Decrypt' : 'GenerateDataKey';
+function refuseKey(call: BucketCall): void {
+  const { operation, world } = call;
+  const reads = READS.has(operation) || COPIES.has(operation) || tellsChecksum(call);
+  const action = reads ? 'Decrypt' : 'GenerateDataKey';
   if (action === 'GenerateDataKey' && !WRITES.has(operation)) return;
   throw new S3Failure('AccessDenied', {
     message: `User: arn:aws:iam::000000000000:user/embedded is not authorized to perform: kms:${action} on resource: arn:aws:kms:${world.region}:000000000000:key/embedded because no identity-based policy allows the kms:${action} action`,

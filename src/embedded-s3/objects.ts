@@ -76,14 +76,31 @@ export function getObject(call: BucketCall): Reply {
     range = partRange(partNumber, object);
   } else range = parseRange(rangeHeader, size);
 
-  const wantsChecksum = headerOf(call, 'x-amz-checksum-mode')?.toUpperCase() === 'ENABLED' && range === undefined;
-  const headers = objectHeaders(object, query.size > 0 ? query : NO_OVERRIDES, wantsChecksum, world.clock.now());
+  const wantsChecksum = headerOf(call, 'x-amz-checksum-mode')?.toUpperCase() === 'ENABLED';
+  const ofWhole = wantsChecksum && range === undefined;
+  const headers = objectHeaders(object, query.size > 0 ? query : NO_OVERRIDES, ofWhole, world.clock.now());
+  const part = wantsChecksum && range ? partAt(object, range) : undefined;
+  if (part?.checksum) headers.push(checksumHeader(object.checksum!.algorithm), part.checksum);
   if (partNumber !== undefined && object.parts) headers.push('x-amz-mp-parts-count', String(object.parts.length));
   if (range === undefined) return { status: 200, headers, body: { content: object.content, offset: 0, length: size } };
   // The one part of an empty object is no range.
   if (range.length > 0)
     headers.push('Content-Range', `bytes ${range.offset}-${range.offset + range.length - 1}/${size}`);
   return { status: 206, headers, body: { content: object.content, ...range } };
+}
+
+/** The part that is exactly this range: of it S3 tells the checksum. */
+function partAt(
+  { parts, checksum }: StoredObject,
+  range: ByteRange,
+): NonNullable<StoredObject['parts']>[number] | undefined {
+  if (!parts || !checksum) return undefined;
+  let offset = 0;
+  for (const part of parts) {
+    if (offset === range.offset && part.size === range.length) return part;
+    offset += part.size;
+  }
+  return undefined;
 }
 
 interface Deletion {

@@ -350,6 +350,10 @@ export class S3FileSystem implements FileSystemOps {
     const handle = this.#handles.file(fh);
     const { inode, cursor } = handle;
     if (offset + size > handle.readTo) handle.readTo = offset + size;
+    // The kernel asks again by itself for what its read-ahead did not get: one refusal would not reach the program.
+    if ((inode.stored?.spoiledAt ?? 0) > handle.findings) {
+      throw new FsError('EIO', `wrong bytes have come of ${inode.label} since it was opened; open and read it again`);
+    }
     const reply = this.#files.content(inode).read(offset, size, cursor, ctx.signal);
     return reply instanceof Promise ? reply.catch(error => this.#readFailed(inode, error)) : reply;
   }

@@ -1,6 +1,7 @@
 /** Open files and directories by handle number: what belongs to one open, not to the inode. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { newCursor, type ReadCursor } from '../cache/read-plan.ts';
+import { findingsOfWrongBytes } from '../cache/stored-content.ts';
 import { FsError } from '../errors.ts';
 import type { DirectoryReader } from './directory.ts';
 import type { FileInode } from './inode.ts';
@@ -15,6 +16,8 @@ export interface FileHandle {
   readonly opener: number | undefined;
   /** The end of what was read by it so far: bytes. */
   readTo: number;
+  /** `findingsOfWrongBytes` when it was opened. */
+  readonly findings: number;
 }
 
 export class HandleTable {
@@ -31,7 +34,15 @@ export class HandleTable {
     const isWritable = (flags & O_ACCMODE) !== O_RDONLY;
     // Only a writer's flushes ask who opened.
     const opener = isWritable ? processOf(thread) : undefined;
-    const handle = { fh: this.#next++, inode, flags, cursor: newCursor(), opener, readTo: 0 };
+    const handle = {
+      fh: this.#next++,
+      inode,
+      flags,
+      cursor: newCursor(),
+      opener,
+      readTo: 0,
+      findings: findingsOfWrongBytes(),
+    };
     this.#files.set(handle.fh, handle);
     return handle;
   }

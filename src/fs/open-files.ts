@@ -92,7 +92,8 @@ export class OpenFiles {
     file.opens++;
     if (isWriter(handle)) file.writers++;
     // New and unsaved content has no version; its pages came from this kernel's own writes.
-    const keepCache = file.pagesOf === file.stored && (file.stored !== undefined || file.opens > 1);
+    const isSame = file.pagesOf === file.stored && (file.stored?.spoiledAt ?? 0) === 0;
+    const keepCache = isSame && (file.stored !== undefined || file.opens > 1);
     file.pagesOf = file.stored;
     return { fh: handle.fh, keepCache, directIo: (flags & O_DIRECT) !== 0 };
   }

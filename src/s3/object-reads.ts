@@ -5,8 +5,10 @@ import { printable } from './error-kinds.ts';
 import type { KeptAttributes } from './kept-attributes.ts';
 import { parseListing } from './listing.ts';
 import type { ListingOrder } from './listing-order.ts';
+import type { HeaderList } from './object-headers.ts';
 import { objectInfo, serverDate } from './object-headers.ts';
 import { RangedGet } from './ranged-get.ts';
+import type { ReadChecksums } from './read-checksums.ts';
 import type { S3Answer, S3Request, S3Requests } from './requests.ts';
 import { isFailure, storeErrorOf } from './requests.ts';
 import { refuseErrorIn200 } from './result-document.ts';
@@ -22,11 +24,21 @@ export interface ObjectReadsParts {
   readonly writer: ConditionalWriter;
   readonly attributes: KeptAttributes;
   readonly verification: Verification;
+  readonly sums: ReadChecksums;
   readonly order: ListingOrder;
 }
 
+/** Has a HEAD tell the checksum that is kept with an object. */
+const TELL_CHECKSUM: HeaderList = [['x-amz-checksum-mode', 'ENABLED']];
+
+/** Forbidden HEADs after which none asks for checksums any more: it is not told apart whether that was the reason. */
+const MAX_REFUSALS = 8;
+
 export class ObjectReads {
   readonly #with: ObjectReadsParts;
+  #checksumsTold = true;
+  /** HEADs with checksums that were forbidden. */
+  #refusals = 0;
 
   constructor(parts: ObjectReadsParts) {
     this.#with = parts;
@@ -58,8 +70,9 @@ export class ObjectReads {
     const { signal } = options;
     const { ifMatch } = request;
     for (;;) {
-      const { requests, writer, verification } = this.#with;
-      const get = new RangedGet(requests, key, request, sink, etag => writer.spelled('read', etag), verification);
+      const { requests, writer, verification, sums } = this.#with;
+      const spelled = (etag: string): string => writer.spelled('read', etag);
+      const get = new RangedGet(requests, key, request, sink, spelled, verification, sums);
       try {
         const result = await get.run(signal);
         if (ifMatch !== undefined) this.#with.writer.worked('read');
@@ -100,8 +113,26 @@ export class ObjectReads {
     }
   }
 
-  /** An answer that tells nothing of an object is a failed attempt. Rejects with `Failure`. */
-  #headSent(request: S3Request, key: string, signal: AbortSignal | undefined): Promise<ObjectInfo> {
+  /**
+   * Asks for the checksum too. Of what a KMS key encrypts S3 tells it only to those who may decrypt: a HEAD that is forbidden
+   * is sent again without, and if that helps none asks any more. Rejects with `Failure`.
+   */
+  async #headSent(request: S3Request, key: string, signal: AbortSignal | undefined): Promise<ObjectInfo> {
+    if (!this.#with.sums.on || !this.#checksumsTold) return this.#headOnce(request, key, signal);
+    try {
+      return await this.#headOnce({ ...request, signed: TELL_CHECKSUM }, key, signal);
+    } catch (error) {
+      if (!isFailure(error, 'forbidden')) throw error;
+      // Where much is forbidden the checksums are given up rather than that each HEAD is sent twice.
+      if (++this.#refusals >= MAX_REFUSALS) this.#checksumsTold = false;
+      const info = await this.#headOnce(request, key, signal);
+      this.#checksumsTold = false;
+      return info;
+    }
+  }
+
+  /** An answer that tells nothing of an object is a failed attempt. */
+  #headOnce(request: S3Request, key: string, signal: AbortSignal | undefined): Promise<ObjectInfo> {
     const { requests } = this.#with;
     return requests.run(request, signal, async context =>
       this.#infoOf(key, await requests.once(request, context, signal)),
@@ -114,7 +145,9 @@ export class ObjectReads {
     if (!/^\d{1,15}$/.test(size)) {
       throw new StoreError('corrupt', `HeadObject of "${printable(key)}": the answer has no length`, { key });
     }
-    return objectInfo(key, Number(size), headers, answer.arrived);
+    const info = objectInfo(key, Number(size), headers, answer.arrived);
+    this.#with.sums.told(info, headers);
+    return info;
   }
 
   #noted(info: ObjectInfo): ObjectInfo {

@@ -84,8 +84,10 @@ export class ObjectWrites {
             const compared = sent?.compared ?? false;
             const request: S3Request = { operation: 'PutObject', method: 'PUT', key, body, signed, compared };
             return sentWithResult(this.#with.requests, request, options.signal, answer => {
-              checksums.answered('PutObject', key, sent, toldCrc32(answer.head.headers));
-              return writtenOf(answer.head.headers.get('etag'), answer, key, 'PutObject');
+              const crc32 = checksums.answered('PutObject', key, sent, toldCrc32(answer.head.headers));
+              const written = writtenOf(answer.head.headers.get('etag'), answer, key, 'PutObject');
+              this.#with.sums.note(key, written.etag, size, crc32);
+              return written;
             });
           });
           this.#with.verification.stored(body, written.etag);
@@ -190,7 +192,7 @@ export class ObjectWrites {
   /** Are the object's bytes these? Read and compared a piece at a time. */
   async #holds(info: ObjectInfo, body: readonly Uint8Array[]): Promise<boolean> {
     const buffer = new Uint8Array(COMPARE_BYTES);
-    const { requests, writer, verification } = this.#with;
+    const { requests, writer, verification, sums } = this.#with;
     let offset = 0;
     for (const slice of body) {
       for (let at = 0; at < slice.length; at += COMPARE_BYTES) {
@@ -198,7 +200,7 @@ export class ObjectWrites {
         const target = buffer.subarray(0, piece.length);
         const range = { offset, length: piece.length, ifMatch: info.etag };
         const spelled = (etag: string): string => writer.spelled('read', etag);
-        const get = new RangedGet(requests, info.key, range, { buffers: [target] }, spelled, verification);
+        const get = new RangedGet(requests, info.key, range, { buffers: [target] }, spelled, verification, sums);
         const { bytes } = await get.run(undefined);
         if (bytes !== piece.length || Buffer.compare(piece, target) !== 0) return false;
         offset += piece.length;

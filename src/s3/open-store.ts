@@ -19,7 +19,7 @@ import { configuredRegion, FALLBACK_REGION, findRegion, instanceRegion } from '.
 import { S3Requests } from './requests.ts';
 import type { RetryPolicy } from './retry.ts';
 import { DEFAULT_RETRY } from './retry.ts';
-import { S3Store } from './s3-store.ts';
+import { type ChecksumUse, S3Store } from './s3-store.ts';
 import { type SdkCredentials, sdkCredentials } from './sdk-credentials.ts';
 import type { Credentials } from './sigv4.ts';
 import type { StoreLimits } from './store.ts';
@@ -61,8 +61,8 @@ export interface S3StoreOptions extends WriteDefaults {
   readonly customerKeys?: CustomerKeySettings;
   /** Hash bodies into the signature; default `unchecked`. See `RequestsOptions`. */
   readonly signPayload?: 'unchecked' | 'http' | 'always' | 'never';
-  /** Send checksums with what is written; default true. */
-  readonly checksums?: boolean;
+  /** Send checksums with what is written, and compare what is read; default all. */
+  readonly checksums?: ChecksumUse;
   readonly limits?: Partial<StoreLimits>;
   readonly telemetry?: Telemetry;
   readonly clock?: Clock;
@@ -141,7 +141,7 @@ export async function openS3Store(options: S3StoreOptions): Promise<S3Store> {
     },
     limits: { ...S3_LIMITS, ...options.limits },
     orderedListing: true,
-    checksums: options.checksums ?? true,
+    checksums: options.checksums ?? 'all',
     probeRetry: { ...retry, attempts: Math.min(retry.attempts, 3), deadline: 5_000, longest: 500 },
   });
 }

@@ -5,11 +5,13 @@
  * first was answered with. Length, range and ETag of each answer are checked before a byte is taken; a small object that
  * comes whole is handed on when its bytes have been verified (`verification.ts`).
  */
+import { crc32 } from 'node:zlib';
 import { StoreError } from '../errors.ts';
 import { isWebPage, printable } from './error-kinds.ts';
 import type { ResponseHead } from './http-message.ts';
 import { quotedEtag } from './listing.ts';
 import { objectInfo } from './object-headers.ts';
+import type { ReadChecksums } from './read-checksums.ts';
 import type { S3Requests } from './requests.ts';
 import type { AttemptContext } from './retry.ts';
 import type { GetRequest, GetResult, GetSink, ObjectInfo } from './store.ts';
@@ -40,6 +42,13 @@ export class RangedGet {
   /** The ETag that an answer must have. */
   readonly #spelled: (etag: string) => string;
   readonly #verification: Verification;
+  readonly #sums: ReadChecksums;
+  /** CRC32 of what has come, where that of the whole object is known and this range follows what came of it. */
+  #crc: number | undefined;
+  /** What the answer told of this range, which is a part of the object. */
+  #told: number | undefined;
+  /** Bytes that `#crc` is of. */
+  #summed = 0;
   /** Set where all the bytes of an object are to come, which are held back until they fit this. */
   #wanted: Expected | undefined;
   /** What bytes that did not fit came to, last time. */
@@ -56,6 +65,7 @@ export class RangedGet {
     sink: GetSink,
     spelled: (etag: string) => string,
     verification: Verification,
+    sums: ReadChecksums,
   ) {
     this.#requests = requests;
     this.#key = key;
@@ -63,6 +73,7 @@ export class RangedGet {
     this.#sink = sink;
     this.#spelled = spelled;
     this.#verification = verification;
+    this.#sums = sums;
   }
 
   /** The answer to the first attempt that got one. */
@@ -91,7 +102,8 @@ export class RangedGet {
               },
               progress: bytes => {
                 this.#received = before + bytes;
-                if (!this.#wanted) this.#sink.filled?.(this.#received);
+                this.#sum();
+                if (!this.#wanted) this.#sink.filled?.(this.#handedOn());
               },
             },
             context,
@@ -105,7 +117,37 @@ export class RangedGet {
       }
       if (this.#wanted) this.#verify(this.#wanted, context);
     });
-    return { info: this.#info!, bytes: this.#received };
+    const info = this.#info!;
+    if (this.#crc !== undefined) {
+      this.#sum();
+      this.#sums.came(info, { offset, length: this.#received, crc: this.#crc, told: this.#told });
+      this.#sink.filled?.(this.#received);
+    }
+    return { info, bytes: this.#received };
+  }
+
+  /** Bytes that the caller may have: where all must fit together the last one waits for the verdict. */
+  #handedOn(): number {
+    return this.#crc === undefined ? this.#received : Math.min(this.#received, this.#expected - 1);
+  }
+
+  /** Takes the CRC32 of what has arrived, before anybody is told of it: buffers may be given to others then. */
+  #sum(): void {
+    if (this.#crc === undefined) return;
+    let skip = this.#summed;
+    let left = this.#received - this.#summed;
+    for (let i = 0; left > 0; i++) {
+      const buffer = this.#sink.buffers[i]!;
+      if (skip >= buffer.length) {
+        skip -= buffer.length;
+        continue;
+      }
+      const slice = buffer.subarray(skip, Math.min(buffer.length, skip + left));
+      this.#crc = crc32(slice, this.#crc);
+      left -= slice.length;
+      skip = 0;
+    }
+    this.#summed = this.#received;
   }
 
   /** Checks the head, and says where the body goes. */
@@ -137,7 +179,12 @@ export class RangedGet {
       this.#info = objectInfo(this.#key, range.size, head.headers, this.#requests.options.clock.now());
       this.#expected = range.bytes;
       if (range.first === 0 && range.bytes === range.size && range.size <= VERIFIED_BYTES) {
-        this.#wanted = this.#verification.expected(head.headers, etag);
+        const known = this.#sums.of(this.#key, etag, range.size);
+        this.#wanted = this.#verification.expected(head.headers, etag, known);
+      }
+      if (!this.#wanted) {
+        this.#told = this.#sums.ofRange(this.#info, head.headers);
+        if (this.#told !== undefined || this.#sums.follows(this.#info, range.first)) this.#crc = 0;
       }
       this.#sink.started?.(this.#info);
     }

@@ -14,6 +14,7 @@ import { ObjectDeletes } from './object-deletes.ts';
 import type { HeaderList, WriteDefaults } from './object-headers.ts';
 import { ObjectReads } from './object-reads.ts';
 import { ObjectWrites } from './object-writes.ts';
+import { ReadChecksums } from './read-checksums.ts';
 import type { S3Request, S3Requests } from './requests.ts';
 import { atTheDoor, isFailure, storeErrorOf } from './requests.ts';
 import { sentWithResult, textIn } from './result-document.ts';
@@ -44,13 +45,15 @@ import { describing, requestPayer, wholeKey } from './store-context.ts';
 import { Verification } from './verification.ts';
 import { BEGIN_WITH_CHECKSUMS, WriteChecksums } from './write-checksums.ts';
 
+/** Of what checksums are taken: of what is written and what is read, of what is written, of nothing. */
+export type ChecksumUse = 'all' | 'write' | 'none';
+
 export interface S3StoreParts {
   readonly requests: S3Requests;
   readonly writeDefaults: WriteDefaults;
   readonly limits: StoreLimits;
   readonly orderedListing: boolean;
-  /** Send checksums with what is written. */
-  readonly checksums: boolean;
+  readonly checksums: ChecksumUse;
   /** Kept for the probe: what goes wrong then should be said in seconds. */
   readonly probeRetry: RetryPolicy;
 }
@@ -86,7 +89,8 @@ export class S3Store implements ObjectStore {
       sources: new CopySources({ writer, telemetry, known, head: look }),
       attributes,
       verification: new Verification(telemetry, known),
-      checksums: new WriteChecksums(telemetry, parts.checksums),
+      checksums: new WriteChecksums(telemetry, parts.checksums !== 'none'),
+      sums: new ReadChecksums(telemetry, parts.checksums === 'all'),
       writeDefaults,
       limits,
       order: new ListingOrder(telemetry, parts.orderedListing),

@@ -156,7 +156,9 @@ export class S3Upload implements Upload {
                   sendOptions,
                 ),
             );
-            checksums.answered('CompleteMultipartUpload', this.key, sent, result.output.ChecksumCRC32);
+            const { ChecksumCRC32, ETag } = result.output;
+            const crc32 = checksums.answered('CompleteMultipartUpload', this.key, sent, ChecksumCRC32);
+            if (ETag) this.#with.sums.note(this.key, quotedEtag(ETag), size, crc32);
             return result;
           });
           // Ceph RGW 16 leaves it empty when it finds the upload completed already: then the object tells.

@@ -5,6 +5,7 @@ import type { KeptAttributes } from './kept-attributes.ts';
 import type { ListingOrder } from './listing-order.ts';
 import type { HeaderList, WriteDefaults } from './object-headers.ts';
 import { describingHeaders, taggingHeader } from './object-headers.ts';
+import type { ReadChecksums } from './read-checksums.ts';
 import type { S3Requests } from './requests.ts';
 import type { SdkControl } from './sdk-control.ts';
 import { encodePath } from './sigv4.ts';
@@ -20,6 +21,7 @@ export interface StoreContext {
   readonly attributes: KeptAttributes;
   readonly verification: Verification;
   readonly checksums: WriteChecksums;
+  readonly sums: ReadChecksums;
   readonly writeDefaults: WriteDefaults;
   readonly limits: StoreLimits;
   readonly order: ListingOrder;

@@ -89,8 +89,15 @@ export class Verification {
     if (expected.name === 'etag') this.#etagsAreMd5 ??= true;
   }
 
-  /** What an answer with these headers says of the whole object's bytes; undefined if nothing. `etag` with its quotes. */
-  expected(headers: Headers, etag: string): Expected | undefined {
+  /**
+   * What is known of the whole object's bytes, by its CRC32 or by what an answer with these headers says; undefined if
+   * nothing. `etag` with its quotes.
+   */
+  expected(headers: Headers, etag: string, crc32: number | undefined): Expected | undefined {
+    if (crc32 !== undefined) {
+      const [name, digest] = CHECKSUMS[0]!;
+      return { name, value: words(crc32), digest };
+    }
     for (const [name, digest] of CHECKSUMS) {
       const text = headers.get(name);
       if (text === undefined || !/^[A-Za-z0-9+/]+=*$/.test(text)) continue;

@@ -114,6 +114,31 @@ t.test('remounted, a file is opened by one HEAD and read from the disk', async t
   await two.filesystem.destroy();
 });
 
+t.test('what is not to be trusted is not found any more, by nobody', async t => {
+  const path = await prepareTierDirectory(join(directory(t), 'cache'), false);
+  const store = new MemoryStore();
+  const body = patternBytes(2 * MIB);
+  const version = store.putForeign('a', body);
+  const tier = tierOn(new DirectoryTierDisk(path));
+  const first = setup(store, 64 * MIB, { tier });
+  const content = first.cache.contentOf(version);
+  await readAll(first.cache, content);
+  t.ok(tier.has(content, 0) || first.cache.has(content, 0));
+  tier.distrust(content);
+  t.notOk(tier.has(content, 0));
+  await first.cache.close();
+  const again = tierOn(new DirectoryTierDisk(path));
+  await again.start();
+  const second = setup(store, 64 * MIB, { tier: again });
+  t.notOk(again.has(second.cache.contentOf(version), 0), 'nor after a restart');
+  t.ok((await readAll(second.cache, second.cache.contentOf(version))).equals(body));
+  await second.cache.close();
+  const third = tierOn(new DirectoryTierDisk(path));
+  await third.start();
+  t.ok(third.has(setup(store, 64 * MIB, { tier: third }).cache.contentOf(version), 0), 'what came later is found');
+  await third.close();
+});
+
 t.test('two mounts share what each has fetched', async t => {
   const clock = new ManualClock();
   const disk = new MemoryTierDisk();
