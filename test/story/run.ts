@@ -1,10 +1,13 @@
 /** The story, told inside the namespace that `story.test.ts` makes; prints TAP. */
 import t from 'tap';
 import { eventually } from '../support/mount.ts';
+import { dashboard } from './dashboard.ts';
+import { desk } from './desk.ts';
 import { notebooks } from './notebooks.ts';
 import { otherTools } from './other-tools.ts';
 import { Scene } from './scene.ts';
 import { spark } from './spark.ts';
+import { uploads } from './uploads.ts';
 
 t.setTimeout(280_000);
 
@@ -28,7 +31,7 @@ t.test('mkdir -p works, cd works, s3mount victor-seoul ~/works -o allow_other -o
 });
 
 const wanted = new RegExp(process.env['STORY'] ?? '');
-const scenes = { ...otherTools, ...spark, ...notebooks };
+const scenes = { ...otherTools, ...spark, ...notebooks, ...dashboard, ...uploads, ...desk };
 for (const [name, tell] of Object.entries(scenes)) {
   if (wanted.test(name)) t.test(name, t => tell(t, scene));
 }

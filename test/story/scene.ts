@@ -50,7 +50,7 @@ export class Person {
   }
 
   shell(script: string, ...args: string[]): string {
-    return this.run('bash', ['-euo', 'pipefail', '-c', script, 'shell', ...args]);
+    return this.run('bash', ['--norc', '-euo', 'pipefail', '-c', script, 'shell', ...args]);
   }
 
   python(script: string, ...args: string[]): string {

@@ -25,6 +25,13 @@ export interface PutOptions {
   readonly metadata?: Record<string, string>;
 }
 
+export interface Head {
+  readonly size: number;
+  readonly etag: string;
+  readonly contentType: string | undefined;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
 export class ForeignClient {
   readonly bucket: string;
   readonly #s3: S3Client;
@@ -76,10 +83,15 @@ export class ForeignClient {
     return (await this.get(key, versionId))?.toString();
   }
 
-  async head(key: string): Promise<{ size: number; etag: string; contentType: string | undefined } | undefined> {
+  async head(key: string): Promise<Head | undefined> {
     try {
       const head = await this.#s3.send(new HeadObjectCommand({ Bucket: this.bucket, Key: key }));
-      return { size: head.ContentLength!, etag: head.ETag!, contentType: head.ContentType };
+      return {
+        size: head.ContentLength!,
+        etag: head.ETag!,
+        contentType: head.ContentType,
+        metadata: head.Metadata ?? {},
+      };
     } catch (error) {
       if ((error as Error).name === 'NotFound') return undefined;
       throw error;

@@ -1,0 +1,102 @@
+/** FileZilla and its like through the box's sftp-server, and an administrator who gives files to somebody else. */
+import { chownSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Test } from 'tap';
+import { eventually } from '../support/mount.ts';
+import type { Requests, Scene } from './scene.ts';
+import { USERS } from './users.ts';
+
+const SERVERS = ['/usr/lib/openssh/sftp-server', '/usr/libexec/openssh/sftp-server'];
+const MB = 1_000_000;
+
+/** ms by which an upload that is held back has sent something. */
+const UPLOADING = 20_000;
+
+/** Bytes that are nowhere the same. */
+function bytes(size: number, seed: number): Buffer {
+  const all = Buffer.alloc(size);
+  for (let i = 0; i + 4 <= size; i += 4) all.writeUInt32LE(((i + seed) * 2654435761) >>> 0, i);
+  return all;
+}
+
+/** Arguments of sftp(1) that speaks with the server itself, as sshd lets it; commands come on stdin. */
+const sftp = (...args: string[]): string[] => [...args, '-q', '-b', '-', '-D', SERVERS.find(path => existsSync(path))!];
+
+/** A file is copied onto itself, a directory's marker is put again. */
+const changes = (requests: Requests): number => (requests['CopyObject'] ?? 0) + (requests['PutObject'] ?? 0);
+
+export const uploads = {
+  async 'sftp: a batch, times and modes, an upload that breaks off and goes on'(t: Test, scene: Scene): Promise<void> {
+    const { rstudio, client } = scene;
+    const local = (name: string): string => join(rstudio.home, 'tmp', name);
+    const [first, large] = [bytes(3 * MB, 1), bytes(12 * MB, 2)];
+    writeFileSync(local('매출 2026.csv'), first);
+    writeFileSync(local('large.bin'), large);
+    for (const name of ['매출 2026.csv', 'large.bin']) chownSync(local(name), USERS[0].uid, USERS[0].uid);
+    const batch = (commands: string): string => rstudio.run('sftp', sftp(), { input: commands });
+    rstudio.shell(`touch -d 2021-02-03T04:05:06 "tmp/매출 2026.csv"; chmod 640 "tmp/매출 2026.csv"`);
+    batch(`
+      mkdir works/upload
+      put "tmp/매출 2026.csv" works/upload/plain.csv
+      put -p "tmp/매출 2026.csv" works/upload/
+      put tmp/large.bin works/upload/large.bin.filepart
+      rename works/upload/large.bin.filepart works/upload/large.bin
+      chmod 600 works/upload/plain.csv
+      ls -l works/upload
+      get works/upload/large.bin tmp/back.bin`);
+    t.ok((await client.get('upload/매출 2026.csv'))!.equals(first));
+    t.ok((await client.get('upload/large.bin'))!.equals(large), 'a name of its own until it is whole, as WinSCP does');
+    t.ok(readFileSync(local('back.bin')).equals(large));
+    const kept = statSync(scene.path('upload/매출 2026.csv'));
+    t.equal(kept.mtime.toISOString(), '2021-02-03T04:05:06.000Z', 'its time is kept');
+    const { metadata } = (await client.head('upload/매출 2026.csv'))!;
+    t.equal(Number(metadata['mode']), 0o100640, 'and its mode, though umask= shows another');
+
+    // FileZilla: to its name at once, then its time; here the connection breaks.
+    const upload = rstudio.start(t, 'bash', [
+      '-c',
+      `echo put tmp/large.bin works/upload/broken.bin | sftp -l 40000 ${sftp().join(' ')}`,
+    ]);
+    const broken = scene.path('upload/broken.bin');
+    const sent = (): number => (existsSync(broken) ? statSync(broken).size : 0);
+    t.ok(await eventually(() => sent() > 2 * MB, UPLOADING), 'it grows');
+    rstudio.shell('pkill -u rstudio -x sftp');
+    await upload.end();
+    const before = sent();
+    t.ok(before < large.length, 'it broke off');
+    batch('reput tmp/large.bin works/upload/broken.bin');
+    t.ok((await client.get('upload/broken.bin'))!.equals(large), 'resumed');
+    batch(`
+      rm works/upload/broken.bin
+      rename works/upload works/uploaded`);
+    t.same(await client.keys('upload/'), []);
+    t.ok((await client.get('uploaded/large.bin'))!.equals(large));
+  },
+
+  async 'sudo chown -R rstudio'(t: Test, scene: Scene): Promise<void> {
+    const { root, rstudio, s3 } = scene;
+    root.shell(
+      `
+      mkdir -p "$1/made/by root"
+      for i in 1 2 3 4 5; do echo $i > "$1/made/by root/$i"; done
+      chmod 700 "$1/made/by root"`,
+      scene.works,
+    );
+    await scene.client.put('made/by root/elsewhere', 'x');
+    const owner = async (name: string): Promise<string | undefined> =>
+      (await scene.client.head(`made/by root/${name}`))?.metadata['uid'];
+    t.equal(await owner('1'), '0', "what root makes is root's");
+    const requests = await s3.during(async () => {
+      root.run('chown', ['-R', 'rstudio', scene.path('made')]);
+      await eventually(async () => changes((await s3.stats()).requests) === 7, 5000);
+    });
+    const uid = String(USERS[0].uid);
+    for (const name of ['', '1', '5']) t.equal(await owner(name), uid, `${name || 'the directory'}: S3 has it`);
+    t.equal(changes(requests), 7, `one for each that had another owner: ${JSON.stringify(requests)}`);
+    t.equal(rstudio.run('stat', ['-c', '%U', scene.path('made/by root/3')]), 'rstudio\n');
+    rstudio.shell('echo more >> "works/made/by root/3"');
+    t.equal(await scene.client.text('made/by root/3'), '3\nmore\n');
+    const again = await s3.during(() => void root.run('chown', ['-R', 'rstudio', scene.path('made')]));
+    t.equal(changes(again), 0, 'once more: nothing to do');
+  },
+};
