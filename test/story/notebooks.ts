@@ -57,6 +57,8 @@ export const notebooks = {
       `--IdentityProvider.token=${TOKEN}`,
     ]);
     await server.says(/http:\/\/127\.0\.0\.1:8888\//);
+    // It says so before it listens.
+    t.ok(await eventually(() => api('GET', '').then(Boolean, () => false)));
     const path = 'notebooks/매출 분석.ipynb';
     await api('PUT', 'notebooks', { type: 'directory' });
     await api('PUT', path, notebook(1));
