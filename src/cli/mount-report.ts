@@ -10,6 +10,7 @@ import type { Caller } from './callers.ts';
 import type { Failed } from './failure-memory.ts';
 import type { MountTelemetry } from './mount-telemetry.ts';
 import { costOf, costPerDay, PRICES_OF } from './prices.ts';
+import type { SpotNotice } from './spot-watch.ts';
 import { VERSION } from './version.ts';
 
 /** Bytes, seconds, and ISO 8601 times unless a name says otherwise. */
@@ -55,6 +56,8 @@ export interface MountReport extends FileSystemStatus {
       readonly keepsFree: number;
     };
   };
+  /** On a Spot instance that AWS will take back, or may. */
+  readonly notice?: SpotNotice;
   readonly requests: {
     /** By S3's names. */
     readonly byKind: Readonly<Record<string, number>>;
@@ -86,6 +89,7 @@ export interface ReportParts {
   readonly budget: Pick<Budget, 'total' | 'used'>;
   readonly spool: Pick<Spool, 'directory' | 'used' | 'maxBytes' | 'minFreeBytes' | 'memory'>;
   readonly status: () => FileSystemStatus;
+  readonly notice?: () => SpotNotice | undefined;
   readonly mountPoint: string;
   readonly readOnly: boolean;
   readonly stateDirectory: string;
@@ -108,6 +112,7 @@ export function mountReport(parts: ReportParts): MountReport {
   const byKind = requestsByKind(telemetry);
   const [lastRetry] = telemetry.attempts.latest(1);
   const dollars = costOf(byKind);
+  const notice = parts.notice?.();
   const perDay = costPerDay(dollars, seconds);
   return {
     version: VERSION,
@@ -139,6 +144,7 @@ export function mountReport(parts: ReportParts): MountReport {
         keepsFree: spool.minFreeBytes,
       },
     },
+    ...(notice && { notice }),
     requests: {
       byKind,
       bytesIn: telemetry.get('s3.bytes_in'),

@@ -12,6 +12,7 @@ import { PersistentIndex } from '../fs/persistent-index.ts';
 import { DevFuseBinding } from '../fuse/dev-fuse-binding.ts';
 import { type FailedOperation, observed } from '../fuse/observed.ts';
 import type { KernelBinding, Mounted } from '../fuse/ops.ts';
+import { InstanceMetadata } from '../s3/instance-metadata.ts';
 import { keepCompiledCode } from './compile-cache.ts';
 import { type AnswerParts, controlAnswers, reportOf } from './control-answers.ts';
 import type { ControlAnswers } from './control-server.ts';
@@ -28,16 +29,20 @@ import type { MetricsServer } from './metrics-server.ts';
 import { prepareMountPoint } from './mount-point.ts';
 import type { MountReport } from './mount-report.ts';
 import { MountTelemetry } from './mount-telemetry.ts';
+import { metadataService } from './network-options.ts';
 import { openStore } from './open-store.ts';
 import { openWriteBack } from './open-write-back.ts';
 import type { OptionValues } from './option-table.ts';
 import type { Config } from './options.ts';
+import { isOnEc2, SpotWatch } from './spot-watch.ts';
 import { ensureStateDirectory, indexName, stateDirectoryOf } from './state-directory.ts';
 
 export interface MountSurroundings {
   readonly log: DaemonLog;
   /** A sentence for the person who mounts. */
   readonly note: (message: string) => void;
+  /** For the service manager. */
+  readonly status: (text: string) => void;
   /** An operation failed in a way that it must not: the daemon should end. */
   readonly onBug: (error: unknown) => void;
   /** Called once, right before the kernel is asked to mount. */
@@ -118,7 +123,8 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
   const mounted = await binding.mount(
     observed(filesystem, telemetry, {
       trace,
-      asked: thread => telemetry.callers.asked(thread),
+      // Of libfuse's paths nobody knows who asks.
+      asked: thread => void (thread > 0 && telemetry.callers.asked(thread)),
       failed: operation => rememberFailure(operation, filesystem, telemetry),
     }),
     kernelMountOptions(config, mountPoint),
@@ -133,7 +139,7 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
     (error: unknown) => log.warn({ err: error }, 'a part of the program could not be loaded'),
   );
   log.info({ bucket: config.bucket, prefix: config.prefix, mountPoint, memory: budget.total }, 'mounted');
-  const answerParts = {
+  const mountParts = {
     filesystem,
     telemetry,
     store: s3,
@@ -149,6 +155,8 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
     since: Date.now(),
     now: Date.now,
   };
+  const spot = watchSpot(values.spot_drain, filesystem, surroundings);
+  const answerParts: AnswerParts = { ...mountParts, notice: () => spot?.notice };
   if (values.stat !== 'list') forecastHeads(telemetry, log);
   const metrics = await startMetrics(values.metrics, answerParts, surroundings);
   return {
@@ -159,8 +167,40 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
     answers: controlAnswers(answerParts),
     metrics,
     report: () => reportOf(answerParts),
-    close: () => store.close(),
+    close: () => {
+      spot?.stop();
+      return store.close();
+    },
   };
+}
+
+/** Where the machine is an EC2 instance, or it was asked for. */
+function watchSpot(
+  wanted: boolean | undefined,
+  filesystem: S3FileSystem,
+  { log, status }: MountSurroundings,
+): SpotWatch | undefined {
+  const service = metadataService(process.env);
+  if (wanted === false || service === undefined || !URL.canParse(service)) return undefined;
+  if (wanted === undefined && !isOnEc2()) return undefined;
+  const metadata = new InstanceMetadata(service, systemClock);
+  const watch = new SpotWatch({
+    ask: path => metadata.get(path),
+    save: async () => {
+      const { failed } = await filesystem.flushBelow('', () => {}, new AbortController().signal);
+      return failed.length === 0;
+    },
+    unsaved: () => {
+      const { unsaved, queued } = filesystem.status();
+      const waiting = queued ? queued.files + queued.deletes : 0;
+      return { bytes: unsaved.bytes + (queued?.bytes ?? 0), files: unsaved.files + unsaved.metadata + waiting };
+    },
+    log,
+    status,
+    pause: ms => new Promise(resolve => void setTimeout(resolve, ms).unref()),
+  });
+  void watch.run().finally(() => metadata.close());
+  return watch;
 }
 
 /** The second one is loaded where it is asked for. */

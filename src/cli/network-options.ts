@@ -2,8 +2,8 @@
 import { lookup as systemLookup } from 'node:dns';
 import { readFile, stat } from 'node:fs/promises';
 import type { Lookup } from '../s3/http-addresses.ts';
+import { INSTANCE_METADATA } from '../s3/instance-metadata.ts';
 import type { S3StoreOptions } from '../s3/open-store.ts';
-import { INSTANCE_METADATA } from '../s3/region.ts';
 import { CliError, EXIT, usageError } from './exit-codes.ts';
 import { present } from './filesystem-options.ts';
 import type { OptionValues } from './option-table.ts';

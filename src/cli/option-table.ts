@@ -387,6 +387,11 @@ const daemon = {
     kind: metricsAddress,
     help: 'serve Prometheus metrics on this port of 127.0.0.1, or on a socket (off)',
   }),
+  spot_drain: option({
+    section: 'Daemon',
+    kind: flag,
+    help: 'send what is unsaved when AWS announces the end of a Spot instance (on, on EC2)',
+  }),
   binding: option({
     section: 'Daemon',
     kind: choice('dev-fuse', 'fuse-native'),

@@ -40,6 +40,7 @@ export async function runDaemon(config: Config, listener: StartListener, backgro
     const { answered, mounted, filesystem, mountPoint, answers, metrics, report, close } = await mountBucket(config, {
       log,
       note: listener.note,
+      status: text => service.status(text),
       onBug: error => bugEnd.begin(error),
       // From here on an end without an unmount would leave a dead mount behind.
       mounting: () => {

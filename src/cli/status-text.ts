@@ -17,6 +17,7 @@ const FAILURES = 3;
 export function statusText(report: MountReport, installed: string, rates?: Rates): string {
   const rows: (() => Row | Row[])[] = [
     () => ['since', sinceText(report)],
+    () => noticeRow(report),
     () => ['unsaved', unsavedText(report)],
     () => unsavedFiles(report),
     () => queueRow(report),
@@ -66,6 +67,14 @@ function olderText({ version, mountPoint }: MountReport, installed: string): str
 function sinceText({ since, seconds, version, pid, region, endpoint }: MountReport): string {
   const when = timeText(Date.parse(since));
   return `${when} (${durationText(seconds)}), s3mount ${shown(version)}, pid ${pid}, ${shown(region)}, ${shown(endpoint)}`;
+}
+
+function noticeRow({ notice }: MountReport): Row[] {
+  if (notice === undefined) return [];
+  const { kind, action, time, saved } = notice;
+  const what =
+    kind === 'interruption' ? `AWS will ${shown(action ?? 'take')} this instance` : 'AWS may soon take this instance';
+  return [['notice', `${what} (${shown(time)}); ${saved ? 'what was unsaved is in S3' : 'not all is saved'}`]];
 }
 
 function unsavedText({ unsaved }: MountReport): string {

@@ -16,7 +16,8 @@ import type { BucketEndpoint } from './endpoint.ts';
 import { originOf, pathOf } from './endpoint.ts';
 import { printable } from './error-kinds.ts';
 import type { Origin } from './http-connection.ts';
-import { HttpTransport } from './http-transport.ts';
+import type { HttpTransport } from './http-transport.ts';
+import { InstanceMetadata } from './instance-metadata.ts';
 import { encodePath } from './sigv4.ts';
 
 /** For stores that have no regions, and the last resort: S3's first one, which redirects. */
@@ -29,8 +30,6 @@ const GLOBAL_HOST = 's3.amazonaws.com';
 const ASK_MS = 2_000;
 /** ms until the global endpoint is asked too: above a round trip round the world, below what a person notices. */
 const GLOBAL_AFTER_MS = 400;
-/** The metadata service of an EC2 instance. */
-export const INSTANCE_METADATA = 'http://169.254.169.254';
 
 /** What AWS_REGION or the profile says, read by the SDK's own code; undefined if nothing. */
 export async function configuredRegion(profile?: string): Promise<string | undefined> {
@@ -48,28 +47,17 @@ export async function configuredRegion(profile?: string): Promise<string | undef
   }
 }
 
-/** The instance's placement, by version 2 of its metadata service; undefined where there is none. Goes past any proxy. */
+/** The instance's placement, by its metadata service; undefined where there is none. */
 export async function instanceRegion(service: string, clock: Clock): Promise<string | undefined> {
   if (!URL.canParse(service)) return undefined;
-  const { hostname, port, host } = new URL(service);
-  const transport = new HttpTransport({ clock, timeouts: { connect: ASK_MS / 2, firstByte: ASK_MS, stall: ASK_MS } });
-  const signal = AbortSignal.timeout(ASK_MS);
-  const origin = originOf(false, hostname.replace(/^\[|\]$/g, ''), port === '' ? 80 : Number(port));
-  const ask = async (method: string, path: string, header: string): Promise<string | undefined> => {
-    const head = `${method} ${path} HTTP/1.1\r\nhost: ${host}\r\n${header}\r\n`;
-    const answer = await transport.request({ origin, method, head, signal });
-    return answer.head.status === 200 ? Buffer.from(answer.body).toString('latin1').trim() : undefined;
-  };
+  const metadata = new InstanceMetadata(service, clock);
   try {
-    const lifetime = 'x-aws-ec2-metadata-token-ttl-seconds: 60\r\ncontent-length: 0\r\n';
-    const token = await ask('PUT', '/latest/api/token', lifetime);
-    if (token === undefined || !/^[\x21-\x7e]+$/.test(token)) return undefined;
-    const region = await ask('GET', '/latest/meta-data/placement/region', `x-aws-ec2-metadata-token: ${token}\r\n`);
-    return region !== undefined && REGION_NAME.test(region) ? region : undefined;
+    const answer = await metadata.get('placement/region');
+    return answer?.status === 200 && REGION_NAME.test(answer.text) ? answer.text : undefined;
   } catch {
     return undefined;
   } finally {
-    transport.close();
+    metadata.close();
   }
 }
 

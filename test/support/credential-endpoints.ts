@@ -27,6 +27,10 @@ export class CredentialEndpoints {
   silent = 0;
   /** What `placement/region` says. */
   region = 'ap-northeast-2';
+  /** What else the instance is told, below `/latest/meta-data/`. */
+  readonly told = new Map<string, string>();
+  /** So many tokens are too old when they come. */
+  refuseTokens = 0;
   /** What the container's agent demands. */
   authorization = 'agent-token';
 
@@ -90,9 +94,13 @@ export class CredentialEndpoints {
       return { status: 200, text: IMDS_TOKEN, type: 'text/plain' };
     }
     // Version 2 only, as new instances have it.
-    if (request.headers['x-aws-ec2-metadata-token'] !== IMDS_TOKEN) return { status: 401, text: '' };
+    if (request.headers['x-aws-ec2-metadata-token'] !== IMDS_TOKEN || this.refuseTokens-- > 0) {
+      return { status: 401, text: '' };
+    }
     if (pathname === '/latest/meta-data/placement/region')
       return { status: 200, text: this.region, type: 'text/plain' };
+    const told = this.told.get(pathname.replace('/latest/meta-data/', ''));
+    if (told !== undefined) return { status: 200, text: told, type: 'text/plain' };
     if (pathname === ROLES) return { status: 200, text: 'box-role', type: 'text/plain' };
     if (pathname === `${ROLES}box-role`) {
       const fields = { Code: 'Success', Type: 'AWS-HMAC', Expiration: this.#expires };

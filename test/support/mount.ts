@@ -124,12 +124,12 @@ export class RealMount {
     return {
       PATH: process.env['PATH'],
       TMPDIR: process.env['TMPDIR'],
-      ...this.#options.environment,
       HOME: this.directory,
       AWS_ACCESS_KEY_ID: (this.#options.keys ?? this.access).accessKeyId,
       AWS_SECRET_ACCESS_KEY: (this.#options.keys ?? this.access).secretAccessKey,
       AWS_EC2_METADATA_DISABLED: 'true',
       NODE_EXTRA_CA_CERTS: this.access.caFile,
+      ...this.#options.environment,
     };
   }
 

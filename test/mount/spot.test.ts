@@ -1,0 +1,29 @@
+/** The end of a Spot instance, announced by a metadata service on loopback. */
+import { closeSync, openSync, writeSync } from 'node:fs';
+import t from 'tap';
+import { credentialEndpoints } from '../support/credential-endpoints.ts';
+import { aMount } from '../support/mount.ts';
+import { run } from '../support/processes.ts';
+
+const KEYS = { accessKeyId: 'unused', secretAccessKey: 'unused', sessionToken: 'unused' };
+
+t.test('what is written after the notice is in S3 before anybody closes it', async t => {
+  const service = await credentialEndpoints(t, KEYS);
+  service.told.set('instance-life-cycle', 'spot');
+  service.told.set('spot/instance-action', '{"action":"terminate","time":"2026-11-21T08:22:00Z"}');
+  const mount = await aMount(t, {
+    options: 'write_back,spot_drain',
+    environment: { AWS_EC2_METADATA_SERVICE_ENDPOINT: service.url, AWS_EC2_METADATA_DISABLED: 'false' },
+  });
+  const fd = openSync(mount.path('log'), 'w');
+  writeSync(fd, 'half a line');
+  // The next look is at most 5 s away.
+  while ((await mount.client.text('log')) !== 'half a line') await new Promise(resolve => setTimeout(resolve, 100));
+  t.match(mount.log(), /AWS will terminate this instance at 2026-11-21T08:22:00Z/);
+  closeSync(fd);
+  t.match(
+    run('env', mount.commandLine(['status', mount.dir])),
+    /notice +AWS will terminate this instance \(2026-11-21T08:22:00Z\); what was unsaved is in S3/,
+  );
+  t.equal((await mount.stop()).code, 0);
+});
