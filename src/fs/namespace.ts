@@ -424,16 +424,15 @@ export class Namespace extends InodeTree {
   isKnown(parent: DirectoryInode, listed: ListedName): boolean {
     const child = parent.children.get(listed.name);
     if (child && this.isFresh(child)) return true;
-    if (listed.directory) {
-      const key = `${parent.key}${listed.name}/`;
-      const known = this.index.get(key);
-      return (
-        this.requests.isPending(key) ||
-        this.ahead.has(key) ||
-        (known !== undefined && this.requests.isRecent(known.checkedAt))
-      );
-    }
-    return this.requests.isPending(listed.object!.key) || this.requests.known(listed.object!, 0) !== undefined;
+    return this.isKeyKnown(parent.key + listed.name + (listed.directory ? '/' : ''), listed);
+  }
+
+  /** The same of a name in a directory that nobody has met yet. */
+  isKeyKnown(key: string, listed: ListedName): boolean {
+    if (this.requests.isPending(key)) return true;
+    if (!listed.directory) return this.requests.known(listed.object!, 0) !== undefined;
+    const known = this.index.get(key);
+    return this.ahead.has(key) || (known !== undefined && this.requests.isRecent(known.checkedAt));
   }
 
   /** Whether the directory of this name needs no listing: it has one, or was changed here and asks for itself. */

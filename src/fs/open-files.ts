@@ -138,7 +138,10 @@ export class OpenFiles {
     const at = clock.monotonic();
     const isWarm = stored.size === 0 || blocks.isLocal(stored, 0);
     // Who writes into a small file needs all of it at the save, and before that what is kept beside it: one GET has both.
-    const isNeeded = isWritable && !file.description && !isWarm && stored.size <= OPEN_BYTES;
+    const isForSave = isWritable && !file.description && stored.size <= OPEN_BYTES;
+    // Whoever opens a file asks for its attributes next: the GET that the read would send anyway tells them.
+    const isForAttributes = options.stat === 'exact' && !file.exact && !isKnown;
+    const isNeeded = !isWarm && (isForSave || isForAttributes);
     if (at - checkedAt < options.openCheck && !isNeeded) return;
     try {
       const info = isWarm

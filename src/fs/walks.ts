@@ -1,6 +1,7 @@
 /**
  * Programs that go through a directory name by name (cp, tar, grep, rsync, find, a training loop) are recognised, and what
  * they ask for next is asked ahead of them: attributes, contents of small files, listings of the next directories.
+ * How far that reaches, across directories, is told by a forecast (`forecast.ts`).
  *
  * Difficulties: (1) There are two usual orders, that of the listing and that of inode numbers, in which cp and rm sort; both
  * are known before anybody asks. (2) What a program does with a name decides what is worth asking: those who only stat
@@ -11,127 +12,26 @@
  */
 import type { Environment } from './environment.ts';
 import { FlatWalk } from './flat-walk.ts';
-import type { DirectoryInode, Inode } from './inode.ts';
-import type { ListedName, Listing } from './listing.ts';
+import { Forecast, type Frame, namesOf } from './forecast.ts';
+import type { DirectoryInode } from './inode.ts';
+import type { Listing } from './listing.ts';
 import type { Namespace } from './namespace.ts';
-import { MAX_LINK } from './posix.ts';
+import { Habits, type Order, STREAK, Tracker } from './walk-habits.ts';
+import { WalkRequests } from './walk-requests.ts';
 
-/** Names in order before anything is asked ahead. */
-const STREAK = 2;
-/** How far one step may jump and still count as in order: a program that skips what it does not want. */
-const MAX_STEP = 4;
-/** How many names are asked for ahead: doubled with each step in order. */
+/** How many names ahead directories are listed: doubled with each step in order. */
 const FIRST_WINDOW = 8;
 const LAST_WINDOW = 128;
 /** Sorting a larger directory by inode number costs more time than it saves. */
 const MAX_BY_INO = 20_000;
 /** Orders are made anew with each page of a listing that still grows: above this that costs more than it saves. */
 const MAX_GROWING = 5000;
-/** The whole of a file up to this comes ahead in one GET; of a larger one its first block. Bytes. */
-const SMALL_FILE = 1024 * 1024;
-const FIRST_BLOCK = 128 * 1024;
-/** Files up to this come ahead whole for a program that reads whole files: bytes. */
-const WHOLE_FILE = 16 * 1024 * 1024;
-/**
- * Bytes of files ahead of a walker that it has not come to yet, at most; the memory budget may allow less. 96 MiB are there in
- * some 0.1 s by 12 connections. More is worse: 100 files of 5 MiB came so far ahead that memory was short before they were
- * read, and each was fetched twice.
- */
-const BYTES_AHEAD = 96 * 1024 * 1024;
-/** Of the first GET for a file that comes whole: as large as those that bring the rest of it. Bytes. */
-const FIRST_OF_WHOLE = 2 * 1024 * 1024;
 /** Directories next to a walker that are asked for again where their listings are too old. */
 const RENEWED = 2;
 /** Listings under way ahead of walkers. */
 const LISTS_AHEAD = 48;
-
-/** How many of something were of one kind: a habit is what more than half do. */
-class Habit {
-  #all = 0;
-  #some = 0;
-
-  seen(): void {
-    this.#all++;
-    // Old habits fade: a program may first list everything and then read.
-    if (this.#all > 64) {
-      this.#all /= 2;
-      this.#some /= 2;
-    }
-  }
-
-  done(): void {
-    this.#some++;
-  }
-
-  get holds(): boolean {
-    return this.#all > 0 && this.#some * 2 >= this.#all;
-  }
-}
-
-/** Follows ranks in one order. */
-class Tracker {
-  rank = -1;
-  streak = 0;
-  askedTo = -1;
-  /** Bytes of files that were fetched ahead and that nobody has come to yet. */
-  bytesAhead = 0;
-  readonly #fetched = new Map<number, number>();
-
-  step(rank: number): void {
-    if (rank === this.rank) return;
-    if (rank > this.rank && rank <= this.rank + MAX_STEP) {
-      this.streak++;
-      for (let passed = this.rank + 1; passed <= rank; passed++) this.#passed(passed);
-    } else {
-      this.streak = 0;
-      this.askedTo = rank;
-      this.#forgetFetched();
-    }
-    this.rank = rank;
-  }
-
-  fetched(rank: number, bytes: number): void {
-    this.#fetched.set(rank, bytes);
-    this.bytesAhead += bytes;
-  }
-
-  #passed(rank: number): void {
-    this.bytesAhead -= this.#fetched.get(rank) ?? 0;
-    this.#fetched.delete(rank);
-  }
-
-  #forgetFetched(): void {
-    this.#fetched.clear();
-    this.bytesAhead = 0;
-  }
-
-  /** Ranks are those of another listing now: a later one, or the next range of a large directory. */
-  renumbered(rank: number | undefined): void {
-    this.rank = rank ?? -1;
-    this.askedTo = this.rank;
-    this.#forgetFetched();
-  }
-}
-
-type Order = 'listing' | 'ino';
-
-/** What is done with the names of a directory; shared by all directories of one parent, which are walked alike. */
-class Habits {
-  /** Of the files: opened after they were looked at; and stat-ed. */
-  readonly reads = new Habit();
-  readonly stats = new Habit();
-  /** Of the files above the first block that were opened: read to their end. */
-  readonly wholes = new Habit();
-  /** Of the directories: listed after they were looked at. */
-  readonly descends = new Habit();
-  #below: Habits | undefined;
-
-  /** Of the directories below. */
-  get below(): Habits {
-    this.#below ??= new Habits();
-    return this.#below;
-  }
-}
+/** Programs that are followed at the same time; the one that came on the longest ago goes. */
+const MAX_FORECASTS = 16;
 
 /** How far a program has come in one directory. */
 class Walk {
@@ -140,14 +40,15 @@ class Walk {
   lastLooked = '';
   /** Of which the ranks are. */
   listing: Listing | undefined;
-  /** Bytes of small files on their way out of directories below. */
-  bytesBelow = 0;
   flat: FlatWalk | undefined;
+  /** Which led here last. */
+  forecast: Forecast | undefined;
 
   constructor(parent: Walk | undefined) {
     this.habits = parent ? parent.habits.below : new Habits();
     // Met by a walker in order: it goes on here as it did in the directories before.
     const order = parent?.order();
+    this.forecast = order && parent?.forecast;
     if (order) this.trackers[order].streak = STREAK;
   }
 
@@ -161,12 +62,16 @@ class Walk {
 export class Walks {
   readonly #environment: Environment;
   readonly #namespace: Namespace;
+  readonly #requests: WalkRequests;
   readonly #walks = new WeakMap<DirectoryInode, Walk>();
+  /** The one that was followed last is the last. */
+  readonly #forecasts = new Set<Forecast>();
   #listsAhead = 0;
 
   constructor(environment: Environment, namespace: Namespace) {
     this.#environment = environment;
     this.#namespace = namespace;
+    this.#requests = new WalkRequests(environment, namespace);
   }
 
   /** A name was looked up, stat-ed or opened. */
@@ -241,17 +146,109 @@ export class Walks {
       if (byIno !== undefined) inIno.step(byIno);
     }
     const order = walk.order();
-    if (!order) return;
+    if (order) this.#listWindow(directory, walk, listing, order);
+    this.#follow(directory, walk, listing, order, name);
+  }
+
+  /** Directories among the next names are listed. */
+  #listWindow(directory: DirectoryInode, walk: Walk, listing: Listing, order: Order): void {
+    if (!walk.habits.descends.holds) return;
     const tracker = walk.trackers[order];
-    const names = order === 'listing' ? listing.order : listing.inoOrder(directory.key);
+    const names = namesOf({ key: directory.key, listing }, order);
     const window = Math.min(LAST_WINDOW, FIRST_WINDOW * 2 ** Math.min(tracker.streak - STREAK, 8));
     const end = Math.min(names.length, tracker.rank + 1 + window);
     if (walk.flat) this.#renew(directory, walk, listing, names, tracker.rank);
     for (let i = Math.max(tracker.askedTo, tracker.rank) + 1; i < end; i++) {
       const listed = listing.names.get(names[i]!);
-      if (listed && !this.#ask(directory, walk, listed, tracker, i)) return;
+      if (listed?.directory && !this.#listAhead(directory, walk, listed.name)) return;
       tracker.askedTo = i;
     }
+  }
+
+  /** Goes on with the forecast that has this name, or makes one where the names so far were in order. */
+  #follow(directory: DirectoryInode, walk: Walk, listing: Listing, order: Order | undefined, name: string): void {
+    const key = directory.key + name;
+    const now = this.#environment.clock.monotonic();
+    let forecast = this.#forecastOf(key);
+    if (forecast && !forecast.reached(key, now)) {
+      // It jumped. What was on its way comes; nothing more is asked.
+      this.#forecasts.delete(forecast);
+      walk.forecast = undefined;
+      return;
+    }
+    if (!forecast) {
+      const listed = listing.names.get(name)!;
+      if (!order || !this.#requests.isWanted(listed, walk.habits)) return;
+      forecast = this.#begin(directory, walk, listing, order, name, now);
+    }
+    walk.forecast = forecast;
+    this.#forecasts.delete(forecast);
+    this.#forecasts.add(forecast);
+    this.#askAhead(forecast);
+  }
+
+  #forecastOf(key: string): Forecast | undefined {
+    for (const forecast of this.#forecasts) {
+      // It may have waited for the listing of the directory that the program has come to.
+      if (forecast.blockedBy) this.#askAhead(forecast);
+      if (forecast.expects(key)) return forecast;
+    }
+    return undefined;
+  }
+
+  #begin(directory: DirectoryInode, walk: Walk, listing: Listing, order: Order, name: string, now: number): Forecast {
+    const frames: Frame[] = [];
+    let [at, of, listed, next]: [DirectoryInode, Walk, Listing, number] = [directory, walk, listing, 0];
+    next = rankIn(at.key, listed, order, name) ?? 0;
+    for (;;) {
+      frames.unshift({ key: at.key, listing: listed, habits: of.habits, next });
+      const { parent } = at;
+      const above = parent && this.#walks.get(parent);
+      if (!above?.listing || above.order() !== order) break;
+      const rank = rankIn(parent!.key, above.listing, order, at.name);
+      if (rank === undefined) break;
+      [at, of, listed, next] = [parent!, above, above.listing, rank + 1];
+    }
+    const forecast = new Forecast(
+      {
+        order,
+        frames,
+        now,
+        isWanted: (each, habits) => this.#requests.isWanted(each, habits),
+      },
+      key => this.#listingOf(key),
+      walk.forecast,
+    );
+    forecast.next();
+    forecast.reached(directory.key + name, now);
+    for (const other of this.#forecasts) {
+      // Of the same program, before it went another way than was thought.
+      if (other.blockedBy && directory.key.startsWith(other.blockedBy.frame.key)) this.#forecasts.delete(other);
+    }
+    for (const oldest of this.#forecasts) {
+      if (this.#forecasts.size < MAX_FORECASTS) break;
+      this.#forecasts.delete(oldest);
+    }
+    return forecast;
+  }
+
+  #listingOf(key: string): Listing | undefined {
+    const directory = this.#namespace.directoryAt(key);
+    return (directory && this.#namespace.listings.fresh(directory)) ?? this.#namespace.ahead.listingOf(key);
+  }
+
+  #askAhead(forecast: Forecast): void {
+    this.#requests.ask(forecast);
+    const { blockedBy } = forecast;
+    if (!blockedBy || blockedBy.isAsked) return;
+    const above = this.#namespace.directoryAt(blockedBy.frame.key);
+    const walk = above && this.#walks.get(above);
+    blockedBy.isAsked = walk !== undefined && this.#listAhead(above!, walk, blockedBy.name);
+  }
+
+  /** Directories were listed: whoever waited for one of them goes on. */
+  #listed(): void {
+    for (const forecast of this.#forecasts) if (forecast.blockedBy) this.#askAhead(forecast);
   }
 
   /** A slow walker meets what was listed ahead when that is too old: the next few are asked for once more. */
@@ -260,48 +257,6 @@ export class Walks {
     for (const name of names.slice(rank + 1, rank + 1 + RENEWED)) {
       if (listing.names.get(name)?.directory) this.#listAhead(directory, walk, name);
     }
-  }
-
-  /** Asks for what a walker will do with a name. False: no more for now. */
-  #ask(directory: DirectoryInode, walk: Walk, listed: ListedName, tracker: Tracker, rank: number): boolean {
-    if (listed.directory) {
-      return walk.habits.descends.holds
-        ? this.#listAhead(directory, walk, listed.name)
-        : this.#headAhead(directory, listed);
-    }
-    if (walk.habits.reads.holds) {
-      const bytes = this.#fetchAhead(directory, walk, listed, tracker.bytesAhead);
-      if (bytes) tracker.fetched(rank, bytes);
-      return bytes !== undefined;
-    }
-    // Of a small one already the lookup needs the metadata: it may be a link.
-    return walk.habits.stats.holds || listed.object!.size <= MAX_LINK ? this.#headAhead(directory, listed) : true;
-  }
-
-  #headAhead(directory: DirectoryInode, listed: ListedName): boolean {
-    if (this.#environment.options.stat === 'list' || this.#namespace.isKnown(directory, listed)) return true;
-    this.#namespace.requests.ahead(directory.key + listed.name + (listed.directory ? '/' : ''));
-    return true;
-  }
-
-  /** Fetches what a reader will want of a file; how many bytes of it. Undefined: no more for now. */
-  #fetchAhead(directory: DirectoryInode, walk: Walk, listed: ListedName, bytesAhead: number): number | undefined {
-    const { size } = listed.object!;
-    const { blocks } = this.#environment;
-    const child: Inode | undefined = directory.children.get(listed.name);
-    if (size === 0 || (child && this.#namespace.isBusy(child)))
-      return this.#headAhead(directory, listed) ? 0 : undefined;
-    const isWhole = size <= SMALL_FILE || (walk.habits.wholes.holds && size <= WHOLE_FILE);
-    const bytes = isWhole ? size : FIRST_BLOCK;
-    if (bytesAhead > 0 && bytesAhead + bytes > Math.min(BYTES_AHEAD, blocks.aheadShare)) return undefined;
-    const first = Math.min(bytes, FIRST_OF_WHOLE);
-    const fetched = this.#namespace.ahead.fetch(listed.object!, first);
-    if (fetched === 'known') return 0;
-    if (fetched === 'no memory') return undefined;
-    fetched.catch(() => {});
-    // By what the listing says of it, at once: a file that has changed since answers 412, and is read by whoever opens it.
-    if (bytes > first) blocks.prefetch(blocks.contentOf(listed.object!), first, bytes - first);
-    return bytes;
   }
 
   /** How a directory is listed ahead: with its neighbours, where that pays, or by itself. False: no more for now. */
@@ -317,7 +272,7 @@ export class Walks {
     this.#listsAhead++;
     listing
       .then(done => {
-        if (done) this.#followInto(walk, done);
+        if (done) this.#listed();
       })
       .catch(() => {})
       .finally(() => {
@@ -339,10 +294,7 @@ export class Walks {
         ttl: options.ttl,
         adopt: async (found, at) => {
           await ahead.adopt(found, at);
-          for (const { key } of found) {
-            const listed = ahead.listingOf(key);
-            if (listed) this.#followInto(walk, listed);
-          }
+          this.#listed();
         },
         coming: (key, run) => ahead.expect(key, run),
       },
@@ -352,22 +304,8 @@ export class Walks {
     );
     return walk.flat;
   }
+}
 
-  /** What lies in a directory that will be walked as those before it were: its small files come ahead with it. */
-  #followInto(above: Walk, listing: Listing): void {
-    if (!above.habits.below.reads.holds || !listing.complete) return;
-    for (const { object, directory } of listing.names.values()) {
-      if (directory || !object || object.size === 0 || object.size > SMALL_FILE) continue;
-      if (above.bytesBelow > 0 && above.bytesBelow + object.size > BYTES_AHEAD) return;
-      const fetched = this.#namespace.ahead.fetch(object, object.size);
-      if (fetched === 'no memory') return;
-      if (fetched === 'known') continue;
-      above.bytesBelow += object.size;
-      fetched
-        .catch(() => {})
-        .finally(() => {
-          above.bytesBelow -= object.size;
-        });
-    }
-  }
+function rankIn(key: string, listing: Listing, order: Order, name: string): number | undefined {
+  return order === 'listing' ? listing.rankOf(name) : listing.inoRankOf(key, name);
 }
