@@ -12,7 +12,7 @@
  * turn, without a promise.
  */
 import { LRUCache } from 'lru-cache';
-import type { Clock } from '../concurrency.ts';
+import type { Clock, Waiter } from '../concurrency.ts';
 import { StoreError } from '../errors.ts';
 import type { Awaitable, ReadReply } from '../fuse/ops.ts';
 import type { ObjectStore, ObjectVersion } from '../s3/store.ts';
@@ -173,14 +173,14 @@ export class BlockCache {
 
   /**
    * `length` bytes at `offset` of `content`, at most to its end. Answers at once when all of them are in memory. Rejects
-   * with a `StoreError`, of kind `aborted` when `signal` aborts.
+   * with a `StoreError`, of kind `aborted` when the signal of `waiter` aborts.
    */
   read(
     content: StoredContent,
     offset: number,
     length: number,
     cursor?: ReadCursor,
-    signal?: AbortSignal,
+    waiter?: Waiter,
   ): Awaitable<ReadReply> {
     const end = Math.min(offset + length, content.size);
     if (offset >= end) return EMPTY;
@@ -189,7 +189,7 @@ export class BlockCache {
     const last = Math.floor((end - 1) / BLOCK_SIZE);
     const reply =
       this.#readResident(content, offset, end, first, last) ??
-      this.#readMissing(content, offset, end, plan?.until ?? 0, signal);
+      this.#readMissing(content, offset, end, plan?.until ?? 0, waiter?.signal);
     if (plan !== undefined && plan.ahead.length > 0) this.#ahead.follow(content, cursor!, plan);
     return reply;
   }
@@ -289,7 +289,7 @@ export class BlockCache {
       // Nothing is pinned before all of it is there: a pin that waited for memory while holding some could wait for ever.
       let reply: ReadReply;
       try {
-        reply = await this.read(content, 0, size, undefined, signal);
+        reply = await this.read(content, 0, size, undefined, signal && { signal });
       } catch (error) {
         this.#pinnedBytes -= size;
         throw error;

@@ -1,4 +1,4 @@
-import { Mutex } from '../concurrency.ts';
+import { Mutex, type Waiter } from '../concurrency.ts';
 import { FsError, isStoreError } from '../errors.ts';
 import type { Awaitable, ReadReply } from '../fuse/ops.ts';
 import type { WriteCondition } from '../s3/store.ts';
@@ -126,27 +126,27 @@ export class FileContent implements Borrower {
 
   /**
    * Up to `length` bytes at `offset`, less at the end of the file. Rejects with the StoreError of reading the base, kind
-   * `aborted` when `signal` aborts.
+   * `aborted` when the signal of `waiter` aborts.
    */
-  read(offset: number, length: number, cursor?: ReadCursor, signal?: AbortSignal): Awaitable<ReadReply> {
+  read(offset: number, length: number, cursor?: ReadCursor, waiter?: Waiter): Awaitable<ReadReply> {
     const end = Math.min(offset + length, this.#overlay.size);
     if (offset >= end) return EMPTY;
     if (this.#sent.intersects(offset, end)) {
-      return this.#sent.recall(offset, end, signal).then(() => this.read(offset, length, cursor, signal));
+      return this.#sent.recall(offset, end, waiter?.signal).then(() => this.read(offset, length, cursor, waiter));
     }
     const base = this.#base;
     const { blocks, spool } = this.#environment;
     const reply =
       base && this.#overlay.isStored(offset, end)
-        ? blocks.read(base, offset, end - offset, cursor, signal)
-        : readOverlay(this.#overlay, base, offset, end, { blocks, memory: spool.memory, cursor, signal });
+        ? blocks.read(base, offset, end - offset, cursor, waiter)
+        : readOverlay(this.#overlay, base, offset, end, { blocks, memory: spool.memory, cursor, waiter });
     if (!(reply instanceof Promise)) return reply;
     return reply.catch(async (error: unknown) => {
       // A save of our own may have replaced the object under this read.
       if (!isStoreError(error, 'precondition-failed', 'not-found')) throw error;
-      if (this.#doubt && this.#base === base) await this.#saves.run(() => this.#settleDoubt(signal));
+      if (this.#doubt && this.#base === base) await this.#saves.run(() => this.#settleDoubt(waiter?.signal));
       if (this.#base === base) throw error;
-      return this.read(offset, length, cursor, signal);
+      return this.read(offset, length, cursor, waiter);
     });
   }
 
@@ -168,24 +168,25 @@ export class FileContent implements Borrower {
    * @throws {FsError} EFBIG; ENOSPC where neither memory nor the spool has room. {StoreError} `aborted`; that of the save
    * where what it changes was let go.
    */
-  write(offset: number, data: Uint8Array, signal?: AbortSignal): Awaitable<void> {
+  write(offset: number, data: Uint8Array, waiter?: Waiter): Awaitable<void> {
     this.#checkSize(offset + data.length);
     if (data.length === 0) return;
-    if (this.#sent.intersects(offset, offset + data.length)) return writeWaiting(this.#written, offset, data, signal);
+    if (this.#sent.intersects(offset, offset + data.length))
+      return writeWaiting(this.#written, offset, data, waiter?.signal);
     const { memory } = this.#environment.spool;
     const cost = this.#overlay.blocks.cost(offset, data.length);
-    if (!memory.tryAdmit(cost)) return writeWaiting(this.#written, offset, data, signal);
+    if (!memory.tryAdmit(cost)) return writeWaiting(this.#written, offset, data, waiter?.signal);
     memory.letGo(cost - this.#put(offset, data));
   }
 
   /** Writes at the end, wherever that is when the bytes go in. Returns the offset that they got. */
-  append(data: Uint8Array, signal?: AbortSignal): Awaitable<number> {
+  append(data: Uint8Array, waiter?: Waiter): Awaitable<number> {
     const offset = this.#overlay.size;
     this.#checkSize(offset + data.length);
     if (data.length === 0) return offset;
     const { memory } = this.#environment.spool;
     const cost = this.#overlay.blocks.cost(offset, data.length);
-    if (!memory.tryAdmit(cost)) return appendWaiting(this.#written, data, signal);
+    if (!memory.tryAdmit(cost)) return appendWaiting(this.#written, data, waiter?.signal);
     memory.letGo(cost - this.#put(offset, data));
     return offset;
   }
@@ -251,7 +252,7 @@ export class FileContent implements Borrower {
       size: () => from.size,
       storedAt: (start, end) => (from.#overlay.isStored(start, end) ? from.#base : undefined),
       prepare: (at, bytes) => from.#sent.recall(at, at + bytes, signal),
-      read: (at, bytes) => from.read(at, bytes, undefined, signal),
+      read: (at, bytes) => from.read(at, bytes, undefined, signal && { signal }),
     };
     return copyRange(this.#written, source, fromOffset, offset, wanted, signal);
   }

@@ -1,4 +1,5 @@
 /** Reads of a file with unsaved bytes: each range from where it is, put together in order. */
+import type { Waiter } from '../concurrency.ts';
 import type { Awaitable, ReadReply } from '../fuse/ops.ts';
 import type { BlockCache } from './block-cache.ts';
 import { type Overlay, visitSources } from './overlay.ts';
@@ -12,7 +13,7 @@ interface ReadContext {
   readonly blocks: BlockCache;
   readonly memory: UnsavedMemory;
   readonly cursor: ReadCursor | undefined;
-  readonly signal: AbortSignal | undefined;
+  readonly waiter: Waiter | undefined;
 }
 
 /**
@@ -26,7 +27,7 @@ export function readOverlay(
   end: number,
   context: ReadContext,
 ): Awaitable<ReadReply> {
-  const { blocks, memory, cursor, signal } = context;
+  const { blocks, memory, cursor, waiter } = context;
   const replies: Awaitable<ReadReply>[] = [];
   let waits = false;
   const add = (reply: Awaitable<ReadReply>): void => {
@@ -42,8 +43,8 @@ export function readOverlay(
       pushZeros(slices, piece.end - piece.start);
       add({ slices });
     } else if (piece.source === 'stored') {
-      add(blocks.read(stored!, piece.start, piece.end - piece.start, cursor, signal));
-    } else add(readSpooled(overlay.spoolFile!, piece.start, piece.end, memory, signal));
+      add(blocks.read(stored!, piece.start, piece.end - piece.start, cursor, waiter));
+    } else add(readSpooled(overlay.spoolFile!, piece.start, piece.end, memory, waiter?.signal));
   };
   visitSources(overlay, start, end, (source, from, to, block) => {
     const last = pieces[0];

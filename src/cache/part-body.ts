@@ -156,7 +156,7 @@ async function readStored(
   for (let at = start; at < start + length; ) {
     // Steps end where blocks end, so that no block is asked for twice.
     const to = Math.min(start + length, (Math.floor(at / BLOCK_SIZE) + step / BLOCK_SIZE) * BLOCK_SIZE);
-    const reply = await blocks.read(stored, at, to - at, undefined, signal);
+    const reply = await blocks.read(stored, at, to - at, undefined, signal && { signal });
     try {
       for (const from of reply.slices) {
         for (let done = 0; done < from.length; ) {

@@ -354,7 +354,7 @@ export class S3FileSystem implements FileSystemOps {
     if ((inode.stored?.spoiledAt ?? 0) > handle.findings) {
       throw new FsError('EIO', `wrong bytes have come of ${inode.label} since it was opened; open and read it again`);
     }
-    const reply = this.#files.content(inode).read(offset, size, cursor, ctx.signal);
+    const reply = this.#files.content(inode).read(offset, size, cursor, ctx);
     return reply instanceof Promise ? reply.catch(error => this.#readFailed(inode, error)) : reply;
   }
 
@@ -382,7 +382,7 @@ export class S3FileSystem implements FileSystemOps {
       this.#files.changed(inode, options.killSuidgid);
       return data.length;
     };
-    const written = this.#files.content(inode).write(offset, data, ctx.signal);
+    const written = this.#files.content(inode).write(offset, data, ctx);
     return written instanceof Promise ? written.then(done) : done();
   }
 

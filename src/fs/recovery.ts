@@ -123,7 +123,7 @@ async function copyRange(
   for (let offset = start; offset < end; ) {
     let reply: ReadReply;
     try {
-      reply = await content.read(offset, Math.min(STEP, end - offset), undefined, signal);
+      reply = await content.read(offset, Math.min(STEP, end - offset), undefined, signal && { signal });
     } catch (error) {
       throw new Unread(offset, error);
     }

@@ -44,7 +44,7 @@ t.test('bytes are right under parallel reads with tiny budgets, and accounts bal
           const controller = new AbortController();
           const work = async (): Promise<void> => {
             try {
-              const reply = await cache.read(from, offset, length, cursors[cursor], controller.signal);
+              const reply = await cache.read(from, offset, length, cursors[cursor], controller);
               if (hold) await settle();
               if (!bytesOf(reply).equals(expected)) throw new Error(`wrong bytes at ${offset}+${length}`);
               reply.release?.();

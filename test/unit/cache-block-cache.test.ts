@@ -125,7 +125,7 @@ t.test('an abort ends one reader, not the work of others', async t => {
   const { store, cache } = all;
   const content = cache.contentOf(store.putForeign('a', patternBytes(MIB)));
   const controller = new AbortController();
-  const first = Promise.resolve(cache.read(content, 0, 100, undefined, controller.signal));
+  const first = Promise.resolve(cache.read(content, 0, 100, undefined, controller));
   const second = cache.read(content, 0, 200);
   await settle();
   controller.abort();
@@ -135,7 +135,7 @@ t.test('an abort ends one reader, not the work of others', async t => {
   t.equal(bytesOf(await second).length, 200);
 
   const lonely = new AbortController();
-  const third = Promise.resolve(cache.read(content, 3 * BLOCK_SIZE, 100, undefined, lonely.signal));
+  const third = Promise.resolve(cache.read(content, 3 * BLOCK_SIZE, 100, undefined, lonely));
   await settle();
   lonely.abort();
   t.equal(await failureOf(third), 'aborted');
@@ -151,7 +151,7 @@ t.test('an abort ends one reader, not the work of others', async t => {
 
   const early = new AbortController();
   early.abort();
-  t.equal(await failureOf(cache.read(content, 5 * BLOCK_SIZE, 1, undefined, early.signal)), 'aborted');
+  t.equal(await failureOf(cache.read(content, 5 * BLOCK_SIZE, 1, undefined, early)), 'aborted');
   t.equal(store.gets.length, 3);
 });
 
@@ -160,7 +160,7 @@ t.test('a prefetch without readers survives an abort of one who joined it', asyn
   const content = cache.contentOf(store.putForeign('a', patternBytes(MIB)));
   cache.prefetch(content, 0, MIB);
   const controller = new AbortController();
-  const read = Promise.resolve(cache.read(content, 0, 1, undefined, controller.signal));
+  const read = Promise.resolve(cache.read(content, 0, 1, undefined, controller));
   await settle();
   controller.abort();
   t.equal(await failureOf(read), 'aborted');
@@ -373,4 +373,24 @@ t.test('pin keeps all blocks whatever comes', async t => {
   t.equal(await failureOf(cache.pin(gone)), 'not-found');
   cache.unpin(gone);
   t.equal(cache.stats.pinnedBytes, 0);
+});
+
+t.test('a read from memory makes no signal: that would take a third of its time', async t => {
+  const store = new MemoryStore();
+  const { cache } = setup(store);
+  const content = cache.contentOf(store.putForeign('a', patternBytes(2 * BLOCK_SIZE)));
+  await readBytes(cache, content, 0, 100);
+  let asked = 0;
+  const waiter = {
+    get signal(): AbortSignal {
+      asked++;
+      return new AbortController().signal;
+    },
+  };
+  const reply = cache.read(content, 0, 4096, undefined, waiter);
+  t.notOk(reply instanceof Promise);
+  (await reply).release?.();
+  t.equal(asked, 0);
+  (await cache.read(content, content.size - 1, 1, undefined, waiter)).release?.();
+  t.equal(asked, 1);
 });

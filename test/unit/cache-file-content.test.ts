@@ -380,7 +380,7 @@ t.test('a write that waits for memory can be interrupted', async t => {
   const saving = file.save();
   await hold.reached;
   const stop = new AbortController();
-  const waiting = Promise.resolve(file.write(384 * KIB, pattern(256 * KIB, 1), stop.signal));
+  const waiting = Promise.resolve(file.write(384 * KIB, pattern(256 * KIB, 1), stop));
   waiting.catch(() => {});
   await turns();
   stop.abort();

@@ -266,7 +266,7 @@ t.test('who waits for a recall can be interrupted', async t => {
   const { file, bytes } = await largeFile(s);
   const hold = s.store.hold('CompleteMultipartUpload');
   const stop = new AbortController();
-  const waiting = file.read(LEFT, 1000, undefined, stop.signal);
+  const waiting = file.read(LEFT, 1000, undefined, stop);
   const patient = file.read(LEFT, 1000);
   await hold.reached;
   stop.abort();
