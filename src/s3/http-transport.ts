@@ -162,6 +162,9 @@ class Sending implements PooledExchange {
 
   failed(error: unknown): void {
     if (this.#abort) this.#request.signal!.removeEventListener('abort', this.#abort);
-    this.#reject(error);
+    // The second sending may not even have found a connection: the first went out all the same, and may have been carried
+    // out. An unlink was told ESTALE, for its own copy was taken for another client's.
+    const unsent = this.repeated && error instanceof HttpError && !error.sent;
+    this.#reject(unsent ? new HttpError(error.code, error.message, true, error.cause) : error);
   }
 }

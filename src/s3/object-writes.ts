@@ -24,6 +24,9 @@ const COMPARE_BYTES = 1024 * 1024;
 /** S3 serves clients whose clock is wrong by up to this. */
 const CLOCKS_APART_MS = 15 * 60_000;
 
+/** What S3 answers for an object that was written without one. */
+const DEFAULT_CONTENT_TYPE = 'binary/octet-stream';
+
 const MD5_ETAG = /^"[0-9a-f]{32}"$/;
 
 export class ObjectWrites {
@@ -184,7 +187,7 @@ export class ObjectWrites {
     const flat = (description: ObjectDescription): string =>
       JSON.stringify([
         Object.entries(description.metadata).sort(([a], [b]) => (a < b ? -1 : 1)),
-        description.headers.contentType ?? '',
+        description.headers.contentType ?? DEFAULT_CONTENT_TYPE,
       ]);
     return flat(info.description) === flat(wanted);
   }

@@ -5,6 +5,7 @@ import type { EmbeddedS3, EmbeddedS3Options } from '../../src/embedded-s3/server
 import { startEmbeddedS3 } from '../../src/embedded-s3/server.ts';
 import type { StoreErrorKind } from '../../src/errors.ts';
 import { isStoreError, StoreError } from '../../src/errors.ts';
+import { HttpError } from '../../src/s3/http-message.ts';
 import type { S3StoreOptions } from '../../src/s3/open-store.ts';
 import { openS3Store } from '../../src/s3/open-store.ts';
 import type { S3Store } from '../../src/s3/s3-store.ts';
@@ -112,6 +113,45 @@ t.test('a reply is lost after the work was done', async t => {
     t.same(s3.listKeys(BUCKET), ['large', 'new'], 'nothing else is there');
     t.same(s3.openUploads(BUCKET), []);
   }
+});
+
+t.test('a reply is lost on a used connection, and no new one can be made at once', async t => {
+  let unreachable = 0;
+  const tunnel = (): Promise<never> | undefined =>
+    unreachable-- > 0 ? Promise.reject(new HttpError('connect-timeout', 'no connection', false)) : undefined;
+  const s3 = await startEmbeddedS3({ buckets: [BUCKET] });
+  t.teardown(() => s3.close());
+  for (const operation of ['PutObject', 'CopyObject', 'CompleteMultipartUpload'] as const) {
+    const store = await openS3Store({
+      bucket: BUCKET,
+      // A name that is known to keep conditions: nothing is tried out.
+      url: `http://s3.us-east-1.amazonaws.com:${s3.port}`,
+      region: s3.region,
+      pathStyle: true,
+      credentials: async () => s3.credential,
+      retry: QUICK,
+      lookup: async () => ['127.0.0.1'],
+      tunnel,
+    });
+    t.teardown(() => store.close());
+    const { etag } = await store.put(`${operation} source`, bytes('source'), PLAIN, undefined);
+    const started = await store.beginUpload(`${operation} part`, PLAIN);
+    const part = await started.putPart(1, bytes('part'));
+    s3.faults.add({
+      kind: 'lost',
+      operation,
+      count: 1,
+      run: () => {
+        unreachable = 1;
+      },
+    });
+    if (operation === 'PutObject') await store.put('put', bytes('new'), PLAIN, { ifAbsent: true });
+    else if (operation === 'CopyObject')
+      await store.copy({ key: `${operation} source`, etag, size: 6 }, 'copy', undefined, { ifAbsent: true });
+    else await started.complete([part], { ifAbsent: true });
+    t.ok(unreachable < 0, `${operation}: our own work is no conflict`);
+  }
+  t.same(s3.getObject(BUCKET, 'put')?.bytes().toString(), 'new');
 });
 
 t.test('a reply is lost at any point of finding out what the store can do', async t => {
