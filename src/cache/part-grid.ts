@@ -81,7 +81,8 @@ export function planCellCopies(
     const number = cell + 1;
     const offset = grid.startOf(cell);
     let size = grid.sizeOf(cell++);
-    while (fits() && size + grid.sizeOf(cell) <= target) size += grid.sizeOf(cell++);
+    // Where numbers may have no gaps each cell is a part of its own.
+    while (!limits.consecutiveParts && fits() && size + grid.sizeOf(cell) <= target) size += grid.sizeOf(cell++);
     parts.push({ number, offset, size });
   }
   return parts;

@@ -8,6 +8,8 @@
  * 3. Parts sent while the program was writing are used if they are still right. They have their numbers, so what comes
  *    between two of them has to do with the numbers between: they are numbered by their place in a grid over the file,
  *    where each cell has one number, and every part of at least a cell finds one.
+ * 4. Numbers may have to be without a gap (`consecutiveParts`): then what lies between two sent parts is made of exactly
+ *    as many as there are numbers.
  */
 import type { StoreLimits } from '../s3/store.ts';
 import { RangeSet } from './ranges.ts';
@@ -133,9 +135,17 @@ function planAround(sent: readonly SentRange[], input: PlanInput): PlannedPart[]
   const parts: PlannedPart[] = [];
   let end = 0;
   let number = 0;
+  const { consecutiveParts = false } = input.limits;
   for (const part of sent) {
+    const room = part.number - number - 1;
+    if (consecutiveParts && part.offset > end !== room > 0) {
+      if (part.required) return undefined;
+      continue;
+    }
     if (part.offset > end) {
-      const gap = planGap(end, part.offset, part.number - number - 1, number + 1, input);
+      const gap = consecutiveParts
+        ? planExactly(end, part.offset, room, number + 1, input)
+        : planGap(end, part.offset, room, number + 1, input);
       // Without this part the gap reaches to the next one, and has its number too.
       if (!gap) {
         if (part.required) return undefined;
@@ -155,6 +165,34 @@ function planAround(sent: readonly SentRange[], input: PlanInput): PlannedPart[]
     if (!last || last.required) return undefined;
     end = last.offset;
     number = last.number - 1;
+  }
+  return parts;
+}
+
+function covers(ranges: RangeSet, start: number, end: number): boolean {
+  let bytes = 0;
+  ranges.visit(start, end, (a, b) => {
+    bytes += b - a;
+  });
+  return bytes === end - start;
+}
+
+/** Exactly `count` parts for `start` … `end`, each from where all of it is. */
+function planExactly(
+  start: number,
+  end: number,
+  count: number,
+  number: number,
+  { changed, zeros, limits }: PlanInput,
+): PlannedPart[] | undefined {
+  const length = end - start;
+  if (length < count * limits.minPartSize) return undefined;
+  const parts: PlannedPart[] = [];
+  for (let i = 0, offset = start; i < count; i++) {
+    const next = i === count - 1 ? end : start + Math.floor(((i + 1) * length) / count);
+    const from = !changed.intersects(offset, next) ? 'copy' : covers(zeros, offset, next) ? 'zero' : 'send';
+    parts.push({ number: number + i, offset, size: next - offset, from });
+    offset = next;
   }
   return parts;
 }

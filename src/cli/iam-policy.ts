@@ -2,6 +2,8 @@
  * The least IAM policy with which a bucket can be mounted. Each action in it is there because a test fails without it
  * (`test/unit/cli-iam-policy.test.ts`).
  */
+
+import { zoneOf } from '../s3/directory-bucket.ts';
 import { parseBucket } from './bucket.ts';
 import { usageError } from './exit-codes.ts';
 
@@ -43,6 +45,42 @@ export function iamPolicy(wish: PolicyWish): PolicyDocument {
     ? place.bucket.replace(/:accesspoint:/, ':accesspoint/')
     : `arn:${partition}:s3:::${place.bucket}`;
   const objects = `${isArn ? `${bucketArn}/object` : bucketArn}/${asPattern(prefix)}*`;
+  const express = zoneOf(place.bucket) !== undefined;
+  const statements = express
+    ? [sessionStatement(place.bucket, prefix, partition, wish.readOnly)]
+    : objectStatements(wish, bucketArn, objects, prefix);
+  if (wish.kms !== undefined) {
+    const domain = partition === 'aws-cn' ? 'amazonaws.com.cn' : 'amazonaws.com';
+    const services = express ? [`s3.*.${domain}`, `s3express.*.${domain}`] : `s3.*.${domain}`;
+    statements.push({
+      Sid: 'UseTheKey',
+      Effect: 'Allow',
+      Action: wish.readOnly ? ['kms:Decrypt'] : ['kms:Decrypt', 'kms:GenerateDataKey'],
+      Resource: kmsArn(wish.kms, partition),
+      // By way of S3 only, not for anything else that this key protects.
+      Condition: { StringLike: { 'kms:ViaService': services } },
+    });
+  }
+  return { Version: '2012-10-17', Statement: statements };
+}
+
+/** A session with a directory bucket, in which everything is allowed that its mode allows. */
+function sessionStatement(bucket: string, prefix: string, partition: string, readOnly: boolean): Statement {
+  if (prefix !== '') {
+    throw usageError(
+      `"${bucket}" is a directory bucket, whose sessions are for all of it: leave the prefix out, no policy can be for "${prefix}" only.`,
+    );
+  }
+  return {
+    Sid: 'OpenSessions',
+    Effect: 'Allow',
+    Action: ['s3express:CreateSession'],
+    Resource: `arn:${partition}:s3express:*:*:bucket/${asPattern(bucket)}`,
+    ...(readOnly ? { Condition: { StringEquals: { 's3express:SessionMode': 'ReadOnly' } } } : {}),
+  };
+}
+
+function objectStatements(wish: PolicyWish, bucketArn: string, objects: string, prefix: string): Statement[] {
   const statements: Statement[] = [
     {
       Sid: 'ListNames',
@@ -71,19 +109,7 @@ export function iamPolicy(wish: PolicyWish): PolicyDocument {
       Resource: objects,
     });
   }
-  if (wish.kms !== undefined) {
-    statements.push({
-      Sid: 'UseTheKey',
-      Effect: 'Allow',
-      Action: wish.readOnly ? ['kms:Decrypt'] : ['kms:Decrypt', 'kms:GenerateDataKey'],
-      Resource: kmsArn(wish.kms, partition),
-      // By way of S3 only, not for anything else that this key protects.
-      Condition: {
-        StringLike: { 'kms:ViaService': `s3.*.${partition === 'aws-cn' ? 'amazonaws.com.cn' : 'amazonaws.com'}` },
-      },
-    });
-  }
-  return { Version: '2012-10-17', Statement: statements };
+  return statements;
 }
 
 /** `*`, `?` and `$` in a name mean themselves ("IAM policy elements: Variables"). */

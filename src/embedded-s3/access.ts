@@ -90,7 +90,7 @@ export function parsePolicy(json: string): Policy {
   });
 }
 
-const KNOWN_KEYS: ReadonlySet<string> = new Set(['s3:prefix', 'kms:viaservice']);
+const KNOWN_KEYS: ReadonlySet<string> = new Set(['s3:prefix', 'kms:viaservice', 's3express:sessionmode']);
 
 /** A condition that is not understood would be overlooked, and allow what AWS does not: it is an error. */
 function parseConditions(raw: unknown): Condition[] {
@@ -200,4 +200,29 @@ export function authorizeKms(identity: { readonly policy?: string } | undefined,
     context: { 'kms:viaservice': `s3.${region}.amazonaws.com` },
   };
   if (verdict(policyOf(identity.policy), wish, () => true) !== 'Allow') throw notAllowed(wish);
+}
+
+export type SessionMode = 'ReadWrite' | 'ReadOnly';
+
+/**
+ * The mode of a session with a directory bucket: the one that was wished for, else the most that is allowed. Everything else
+ * in such a bucket the session decides. Throws AccessDenied.
+ */
+export function authorizeSession(
+  identity: { readonly policy?: string } | undefined,
+  bucket: Bucket,
+  wished: SessionMode | undefined,
+): SessionMode {
+  if (identity === undefined) throw new S3Failure('AccessDenied');
+  const modes: readonly SessionMode[] = wished === undefined ? ['ReadWrite', 'ReadOnly'] : [wished];
+  const { policy } = identity;
+  if (policy === undefined) return modes[0]!;
+  const wishOf = (mode: string): Wish => ({
+    action: 's3express:CreateSession',
+    resource: `arn:aws:s3express:${bucket.region}:000000000000:bucket/${bucket.name}`,
+    context: { 's3express:sessionmode': mode },
+  });
+  const mode = modes.find(each => verdict(policyOf(policy), wishOf(each), () => true) === 'Allow');
+  if (mode === undefined) throw notAllowed(wishOf('ReadWrite'));
+  return mode;
 }

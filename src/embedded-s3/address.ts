@@ -20,10 +20,15 @@ const AWS_HOST = /^(?:(.+)\.)?s3(?:-fips)?(?:[.-](?:dualstack\.)?([a-z]{2}(?:-[a
 const ACCESS_POINT_HOST =
   /^(.+)-\d{12}\.s3-accesspoint(?:-fips)?(?:\.dualstack)?\.([a-z]{2}(?:-[a-z]+)+-\d)\.amazonaws\.com(?:\.cn)?$/;
 
+/** `NAME--ZONE--x-s3.s3express-ZONE.REGION…` */
+const ZONE_HOST = /^(.+--xa?-s3)\.s3express(?:-fips)?-[a-z0-9-]+\.([a-z]{2}(?:-[a-z]+)+-\d)\.amazonaws\.com(?:\.cn)?$/;
+
 function hostParts(host: string, names: readonly string[]): { bucket: string; region: string | undefined } {
   const name = (host.startsWith('[') ? host.replace(/\]:\d+$/, ']') : host.replace(/:\d+$/, '')).toLowerCase();
   const accessPoint = ACCESS_POINT_HOST.exec(name);
   if (accessPoint) return { bucket: accessPoint[1]!, region: accessPoint[2]! };
+  const zone = ZONE_HOST.exec(name);
+  if (zone) return { bucket: zone[1]!, region: zone[2]! };
   const aws = AWS_HOST.exec(name);
   if (aws) return { bucket: aws[1] ?? '', region: aws[2] ?? 'global' };
   for (const known of names) {

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { isAscii, percentDecode, toByteString } from './byte-string.ts';
 import { type Call, headerOf } from './call.ts';
 import { checksumHeader } from './checksums.ts';
+import { isDirectoryBucket } from './directory-bucket.ts';
 import { S3Failure } from './s3-error.ts';
 import type { ObjectAttributes, Pairs, StoredObject } from './state.ts';
 
@@ -67,7 +68,8 @@ export function userMetadata(call: Call): Pairs {
 }
 
 export function storageClass(call: Call): string {
-  const name = headerOf(call, 'x-amz-storage-class') ?? 'STANDARD';
+  const usual = isDirectoryBucket(call.address.bucket) ? 'EXPRESS_ONEZONE' : 'STANDARD';
+  const name = headerOf(call, 'x-amz-storage-class') ?? usual;
   if (!STORAGE_CLASSES.has(name)) {
     throw new S3Failure('InvalidStorageClass', { fields: { StorageClassRequested: name } });
   }
@@ -148,10 +150,12 @@ function encryption(call: Call, customerKeyMd5: string | undefined): Pairs {
   return pairs;
 }
 
-/** True where the ETag is the MD5 of the bytes: neither KMS nor SSE-C. */
+/** True where the ETag is the MD5 of the bytes: neither KMS nor SSE-C, nor in a directory bucket. */
 export function etagIsMd5(attributes: ObjectAttributes): boolean {
   return (
-    attributes.customerKeyMd5 === undefined && !attributes.encryption.some(([, value]) => value.startsWith('aws:kms'))
+    attributes.storageClass !== 'EXPRESS_ONEZONE' &&
+    attributes.customerKeyMd5 === undefined &&
+    !attributes.encryption.some(([, value]) => value.startsWith('aws:kms'))
   );
 }
 

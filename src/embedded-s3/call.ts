@@ -7,6 +7,7 @@ import type { Content } from './content.ts';
 import type { FaultRule } from './faults.ts';
 import type { Modes } from './modes.ts';
 import type { Operation } from './route.ts';
+import { Sessions } from './sessions.ts';
 import type { Signed } from './signature.ts';
 import { Bucket, type StoredObject } from './state.ts';
 
@@ -42,6 +43,7 @@ export class World {
   keeper: Keeper | undefined;
   /** `bucket/key` of sources whose next DELETE the fault `undone` swallows. */
   readonly undone = new Set<string>();
+  readonly sessions = new Sessions();
   #keeping: Promise<unknown> = Promise.resolve();
   #versions = 0;
 

@@ -15,6 +15,7 @@ import { type BucketCall, headerOf, type Reply, versionHeader, xmlReply } from '
 import { parseAlgorithm } from './checksums.ts';
 import { commit, contentChecksum, contentMd5 } from './commit.ts';
 import { checkRead, checkWrite } from './conditions.ts';
+import { isDirectoryBucket } from './directory-bucket.ts';
 import { findObject } from './objects.ts';
 import { S3Failure } from './s3-error.ts';
 import type { ObjectAttributes, StoredObject } from './state.ts';
@@ -40,7 +41,7 @@ export function copySource(call: BucketCall): CopySource {
   const bucket = call.world.buckets.get(bucketName);
   if (!bucket) throw new S3Failure('NoSuchBucket', { fields: { BucketName: bucketName } });
   const identity = call.verify ? call.signed?.credential : {};
-  authorize(identity, 'GetObject', bucket, key, bucket.current(key), '');
+  if (!isDirectoryBucket(bucketName)) authorize(identity, 'GetObject', bucket, key, bucket.current(key), '');
   const object = findObject(bucket, key, version);
   checkCustomerKey(object, customerKey(call, 'x-amz-copy-source-'));
   checkRead(call.headers, object, call.world.modes, 'x-amz-copy-source-');

@@ -6,6 +6,7 @@ import { type Address, parseAddress, parseQuery } from './address.ts';
 import { errorReply, sendReply } from './answer.ts';
 import { fromByteString } from './byte-string.ts';
 import type { BucketCall, Call, Reply, World } from './call.ts';
+import { checkDirectoryBucket, isDirectoryBucket } from './directory-bucket.ts';
 import type { FaultRule, Faults } from './faults.ts';
 import { authorizeFurther } from './further-rights.ts';
 import { BUCKET_HANDLERS, SERVICE_HANDLERS } from './handlers.ts';
@@ -105,7 +106,12 @@ async function work(
   if (site.verify) {
     signed = verifySignature(
       { method, path: address.path, pairs, query, headers: request.headers, rawHeaders: request.rawHeaders },
-      { credentials: site.credentials, region: expectedRegion(world, address, bucket), now: world.clock.now() },
+      {
+        credentials: { get: id => site.credentials.get(id) ?? world.sessions.get(id) },
+        region: expectedRegion(world, address, bucket),
+        service: isDirectoryBucket(address.bucket) ? 's3express' : 's3',
+        now: world.clock.now(),
+      },
     );
   } else expectedRegion(world, address, bucket);
   const fault = site.faults.active.length === 0 ? undefined : site.faults.strike(operation, fromByteString(key));
@@ -148,18 +154,20 @@ async function work(
   if (!bucket) throw new S3Failure('NoSuchBucket', { fields: { BucketName: address.bucket } });
   checkKey(address);
   const target = identity === undefined ? bucket.current(key) : undefined;
-  // A DeleteObjects is allowed or not key by key.
-  if (operation !== 'DeleteObjects' || identity === undefined) {
+  const isExpress = isDirectoryBucket(bucket.name);
+  // A DeleteObjects is allowed or not key by key; in a directory bucket the session is what is allowed.
+  if (!isExpress && (operation !== 'DeleteObjects' || identity === undefined)) {
     authorize(identity, operation, bucket, key, target, query.get('prefix') ?? '');
   }
   const bucketCall: BucketCall = { ...call, bucket };
+  if (isExpress) checkDirectoryBucket(bucketCall);
   authorizeFurther(bucketCall, identity);
   try {
     return await BUCKET_HANDLERS[operation as keyof typeof BUCKET_HANDLERS](bucketCall);
   } catch (error) {
     // Who may not list the bucket is not told what is missing in it.
     const missing = error instanceof S3Failure && error.code === 'NoSuchKey' && OPERATIONS[operation] !== 'put';
-    if (missing) authorize(identity, 'ListObjectsV2', bucket, '', undefined, key);
+    if (missing && !isExpress) authorize(identity, 'ListObjectsV2', bucket, '', undefined, key);
     throw error;
   }
 }

@@ -2,6 +2,7 @@
 import * as buckets from './bucket-operations.ts';
 import type { BucketCall, Call, Reply } from './call.ts';
 import { copyObject } from './copy.ts';
+import { createSession } from './directory-bucket.ts';
 import * as listing from './listing.ts';
 import * as multipart from './multipart.ts';
 import * as subresources from './object-subresources.ts';
@@ -21,6 +22,7 @@ export const BUCKET_HANDLERS: Readonly<
 > = {
   HeadBucket: buckets.headBucket,
   DeleteBucket: buckets.deleteBucket,
+  CreateSession: createSession,
   GetBucketLocation: buckets.getBucketLocation,
   GetBucketVersioning: buckets.getBucketVersioning,
   PutBucketVersioning: buckets.putBucketVersioning,

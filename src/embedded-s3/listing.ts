@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { PAST_UTF8, percentEncode } from './byte-string.ts';
 import { type BucketCall, type Reply, xmlReply } from './call.ts';
+import { isDirectoryBucket } from './directory-bucket.ts';
 import { S3Failure } from './s3-error.ts';
 import type { Bucket, StoredObject, Upload } from './state.ts';
 import { document, element } from './xml.ts';
@@ -69,6 +70,13 @@ function unorderedPage(
     if (object.deleteMarker || !object.key.startsWith(prefix)) continue;
     const common = commonPrefix(object.key, prefix, delimiter);
     found.set(common ?? object.key, common === undefined ? object : undefined);
+  }
+  // A directory bucket shows the directories of uploads in progress too.
+  if (delimiter !== '' && isDirectoryBucket(bucket.name)) {
+    for (const { key } of bucket.uploads.values()) {
+      const common = key.startsWith(prefix) ? commonPrefix(key, prefix, delimiter) : undefined;
+      if (common !== undefined && !found.has(common)) found.set(common, undefined);
+    }
   }
   const scrambled = [...found]
     .map(([name, object]) => ({ name, object, rank: createHash('md5').update(name, 'latin1').digest('hex') }))
@@ -159,7 +167,7 @@ export function listObjects(call: BucketCall): Reply {
   const token = v2 ? query.get('continuation-token') : undefined;
   const startAfter = query.get(v2 ? 'start-after' : 'marker');
   let page: ListPage<StoredObject>;
-  if (world.modes.unorderedListing) {
+  if (world.modes.unorderedListing || isDirectoryBucket(bucket.name)) {
     if (startAfter !== undefined || !v2) throw new S3Failure('NotImplemented');
     page = unorderedPage(bucket, prefix, delimiter, token === undefined ? '' : decodeToken(token), max);
   } else {

@@ -7,6 +7,7 @@ import { commit, contentChecksum, contentMd5, etagOf } from './commit.ts';
 import { checkWrite } from './conditions.ts';
 import { Content } from './content.ts';
 import { copySource } from './copy.ts';
+import { isDirectoryBucket } from './directory-bucket.ts';
 import { parseCopyRange } from './ranges.ts';
 import { receiveBody, receiveText } from './request-body.ts';
 import { S3Failure } from './s3-error.ts';
@@ -140,7 +141,8 @@ function listedParts(call: BucketCall, upload: Upload, root: XmlNode | undefined
     const number = Number(childText(item, 'PartNumber'));
     const etag = (childText(item, 'ETag') ?? '').replace(/^"(.*)"$/, '$1');
     if (!Number.isInteger(number) || number < 1 || number > MAX_PART_NUMBER) throw new S3Failure('MalformedXML');
-    if (number <= before) throw new S3Failure('InvalidPartOrder', { fields: { UploadId: upload.id } });
+    const gap = (isDirectoryBucket(call.bucket.name) || upload.checksumAlgorithm) && number !== before + 1;
+    if (number <= before || gap) throw new S3Failure('InvalidPartOrder', { fields: { UploadId: upload.id } });
     before = number;
     const part = upload.parts.get(number);
     const invalid = new S3Failure('InvalidPart', { fields: { UploadId: upload.id, PartNumber: number, ETag: etag } });
@@ -221,7 +223,7 @@ export async function completeMultipartUpload(call: BucketCall): Promise<Reply> 
   // The upload ends in the same turn as the object appears: a repeated Complete meets NoSuchUpload, not a second object.
   const storing = commit(call, {
     content,
-    etag: `${digest}-${parts.length}`,
+    etag: isDirectoryBucket(bucket.name) ? digest : `${digest}-${parts.length}`,
     attributes: upload.attributes,
     checksum,
     parts: parts.map(part => ({ number: part.number, size: part.content.size, checksum: part.checksum?.value })),

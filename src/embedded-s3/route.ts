@@ -8,6 +8,7 @@ export const OPERATIONS = {
   CreateBucket: 'bucket',
   HeadBucket: 'bucket',
   DeleteBucket: 'bucket',
+  CreateSession: 'bucket',
   GetBucketLocation: 'bucket',
   GetBucketVersioning: 'bucket',
   PutBucketVersioning: 'bucket',
@@ -46,6 +47,7 @@ export type Operation = keyof typeof OPERATIONS;
 type ByMethod = Readonly<Record<string, Operation>>;
 
 const BUCKET_SUBRESOURCES: Readonly<Record<string, ByMethod>> = {
+  session: { GET: 'CreateSession' },
   location: { GET: 'GetBucketLocation' },
   versioning: { GET: 'GetBucketVersioning', PUT: 'PutBucketVersioning' },
   policy: { GET: 'GetBucketPolicy', PUT: 'PutBucketPolicy', DELETE: 'DeleteBucketPolicy' },
@@ -74,7 +76,7 @@ const UNKNOWN_SUBRESOURCES = new Set(
   (
     'accelerate analytics cors encryption intelligent-tiering inventory legal-hold lifecycle logging metadataTable metrics ' +
     'notification object-lock ownershipControls policyStatus publicAccessBlock renameObject replication requestPayment ' +
-    'retention select session tagging torrent website append'
+    'retention select tagging torrent website append'
   ).split(' '),
 );
 

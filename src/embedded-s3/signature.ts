@@ -12,6 +12,8 @@ export interface Credential {
   readonly secretAccessKey: string;
   /** Temporary credentials: requests must carry it. */
   readonly sessionToken?: string;
+  /** Where they carry it; default `x-amz-security-token`. */
+  readonly tokenHeader?: string;
   /** An IAM-like policy document; without it the credential may do everything. */
   readonly policy?: string;
 }
@@ -38,9 +40,11 @@ export interface SignedRequest {
 }
 
 export interface Verifier {
-  readonly credentials: ReadonlyMap<string, Credential>;
+  readonly credentials: { get(accessKeyId: string): Credential | undefined };
   /** What the scope must name. */
   readonly region: string;
+  /** `s3`, or `s3express` for a directory bucket. */
+  readonly service: string;
   /** ms since the epoch. */
   readonly now: number;
 }
@@ -55,11 +59,11 @@ const hmac = (key: Buffer | string, text: string): Buffer => createHmac('sha256'
 /** Derived keys hold for a day and a region; deriving costs four HMACs. */
 const signingKeys = new Map<string, Buffer>();
 
-function signingKey(secret: string, date: string, region: string): Buffer {
-  const id = `${date}/${region}/${secret}`;
+function signingKey(secret: string, date: string, region: string, service: string): Buffer {
+  const id = `${date}/${region}/${service}/${secret}`;
   let key = signingKeys.get(id);
   if (key === undefined) {
-    key = hmac(hmac(hmac(hmac(`AWS4${secret}`, date), region), 's3'), 'aws4_request');
+    key = hmac(hmac(hmac(hmac(`AWS4${secret}`, date), region), service), 'aws4_request');
     if (signingKeys.size > 100) signingKeys.clear();
     signingKeys.set(id, key);
   }
@@ -70,6 +74,7 @@ interface Claim {
   readonly accessKeyId: string;
   readonly date: string;
   readonly region: string;
+  readonly service: string;
   readonly signedHeaders: readonly string[];
   readonly signature: string;
   readonly timestamp: string;
@@ -90,13 +95,19 @@ function malformed(message: string): S3Failure {
   });
 }
 
-function parseCredential(credential: string): { accessKeyId: string; date: string; region: string } {
+function parseCredential(credential: string): { accessKeyId: string; date: string; region: string; service: string } {
   const [accessKeyId, date, region, service, terminator, ...rest] = credential.split('/');
-  if (!accessKeyId || !date || region === undefined || terminator !== 'aws4_request' || rest.length > 0) {
+  if (
+    !accessKeyId ||
+    !date ||
+    region === undefined ||
+    service === undefined ||
+    terminator !== 'aws4_request' ||
+    rest.length > 0
+  ) {
     throw malformed('the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".');
   }
-  if (service !== 's3') throw malformed(`incorrect service "${service}". This endpoint belongs to "s3".`);
-  return { accessKeyId, date, region };
+  return { accessKeyId, date, region, service };
 }
 
 function headerTimestamp(headers: IncomingHttpHeaders): string {
@@ -235,7 +246,8 @@ function checkTime(claim: Claim, request: SignedRequest, now: number): void {
 }
 
 function checkToken(credential: Credential, request: SignedRequest): void {
-  const header = request.headers['x-amz-security-token'];
+  const name = credential.tokenHeader ?? 'x-amz-security-token';
+  const header = request.headers[name];
   const given = typeof header === 'string' ? header : request.query.get('X-Amz-Security-Token');
   if (given === credential.sessionToken) return;
   // A temporary key without its token is unknown to S3; any other token is a bad token.
@@ -257,6 +269,9 @@ export function payloadHash(headers: IncomingHttpHeaders, query: ReadonlyMap<str
 export function verifySignature(request: SignedRequest, verifier: Verifier): Signed | undefined {
   const claim = readClaim(request);
   if (claim === undefined) return undefined;
+  if (claim.service !== verifier.service) {
+    throw malformed(`incorrect service "${claim.service}". This endpoint belongs to "${verifier.service}".`);
+  }
   if (claim.region !== verifier.region) {
     throw new S3Failure('AuthorizationHeaderMalformed', {
       message: `The authorization header is malformed; the region '${claim.region}' is wrong; expecting '${verifier.region}'`,
@@ -285,10 +300,10 @@ export function verifySignature(request: SignedRequest, verifier: Verifier): Sig
       fields: { HeadersNotSigned: missing.join(', ') },
     });
   }
-  const scope = `${claim.date}/${claim.region}/s3/aws4_request`;
+  const scope = `${claim.date}/${claim.region}/${claim.service}/aws4_request`;
   const canonical = canonicalRequest(request, claim.signedHeaders, hash);
   const stringToSign = `AWS4-HMAC-SHA256\n${claim.timestamp}\n${scope}\n${sha256(canonical)}`;
-  const key = signingKey(credential.secretAccessKey, claim.date, claim.region);
+  const key = signingKey(credential.secretAccessKey, claim.date, claim.region, claim.service);
   const expected = hmac(key, stringToSign);
   const given = Buffer.from(claim.signature, 'hex');
   if (given.length !== expected.length || !timingSafeEqual(given, expected)) {

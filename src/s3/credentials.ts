@@ -21,6 +21,12 @@ const REREAD_MS = 30_000;
 /** Sentences of ours name a path and a command, those of the SDK what to run. */
 const REASON_LENGTH = 500;
 
+/** Keys that are had for some minutes at a time, by a request of ours. */
+export interface SessionRules {
+  /** ms before their end that they are replaced. */
+  readonly refreshBefore: number;
+}
+
 export class CredentialCache {
   readonly #provider: CredentialProvider | undefined;
   readonly #clock: Clock;
@@ -31,8 +37,11 @@ export class CredentialCache {
   #complained: string | undefined;
   #refusedAt = Number.NEGATIVE_INFINITY;
 
-  /** Without a provider requests go out unsigned. */
-  constructor(provider: CredentialProvider | undefined, clock: Clock, telemetry: Telemetry) {
+  readonly #session: SessionRules | undefined;
+
+  /** Without a provider requests go out unsigned. With `session` the keys are those of a session had by others. */
+  constructor(provider: CredentialProvider | undefined, clock: Clock, telemetry: Telemetry, session?: SessionRules) {
+    this.#session = session;
     this.#provider = provider;
     this.#clock = clock;
     this.#telemetry = telemetry;
@@ -65,7 +74,7 @@ export class CredentialCache {
       return known;
     }
     const left = expiration - this.#clock.now();
-    if (left > REFRESH_BEFORE_MS) return known;
+    if (left > (this.#session?.refreshBefore ?? REFRESH_BEFORE_MS)) return known;
     if (left <= 0) return this.#load();
     if (this.#clock.monotonic() - this.#triedAt >= REFRESH_PAUSE_MS) this.#load().catch(() => {});
     return known;
@@ -100,6 +109,8 @@ export class CredentialCache {
           // The instance's metadata service may be away for a moment: keys that hold are used on.
           const known = this.#known;
           if (known && (known.expiration ?? Number.POSITIVE_INFINITY) > this.#clock.now()) return known;
+          // The request that was refused says it all.
+          if (this.#session) throw error;
           throw new StoreError(
             'forbidden',
             `no AWS credentials (${reason}); put them into the environment, ~/.aws/credentials or ~/.passwd-s3fs, give the instance a role, or mount with public_bucket=1 to use none`,
@@ -121,7 +132,8 @@ export class CredentialCache {
     this.#known = fresh;
     const { source, expiration } = fresh;
     const replaced = known !== undefined && !same(known, fresh);
-    this.#telemetry.log[known?.source === source && !replaced ? 'debug' : 'info'](
+    const everyday = this.#session !== undefined || (known?.source === source && !replaced);
+    this.#telemetry.log[everyday ? 'debug' : 'info'](
       {
         source: source ?? 'a provider of its own',
         ...(expiration === undefined ? {} : { until: new Date(expiration).toISOString() }),

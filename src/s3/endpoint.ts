@@ -1,6 +1,7 @@
 /** Where a bucket is: host, path style or virtual-host style, and what its requests are signed for. */
 import { isIP } from 'node:net';
 import { StoreError } from '../errors.ts';
+import { zoneOf } from './directory-bucket.ts';
 import type { Origin } from './http-connection.ts';
 import type { SigningScope } from './sigv4.ts';
 import { encodePath } from './sigv4.ts';
@@ -14,6 +15,8 @@ export interface BucketEndpoint {
   readonly scope: SigningScope;
   /** Amazon's own S3: conditions and quoted ETags need not be found out. */
   readonly aws: boolean;
+  /** A directory bucket (`directory-bucket.ts`): other keys, other listings, other ETags. */
+  readonly express?: true;
 }
 
 export interface EndpointChoice {
@@ -116,8 +119,18 @@ export function originOf(secure: boolean, host: string, port: number): Origin {
 }
 
 /** An endpoint that has the bucket, or access point, in its name. */
-function ownHost(host: string, region: string): BucketEndpoint {
-  return { origin: originOf(true, host, 443), host, basePath: '', scope: { region, service: 's3' }, aws: true };
+function ownHost(host: string, region: string, service = 's3'): BucketEndpoint {
+  return { origin: originOf(true, host, 443), host, basePath: '', scope: { region, service }, aws: true };
+}
+
+/** Of AWS's own endpoints, the one of the zone. Throws `StoreError` ('invalid'). */
+function zoneHost(bucket: string, zone: string, region: string, variant: EndpointVariant): BucketEndpoint {
+  const { accelerate, fips, dualStack } = variant;
+  const express = `"${bucket}" is a directory bucket`;
+  if (accelerate) throw new StoreError('invalid', `${express}: there is no transfer acceleration for it`);
+  if (dualStack) throw new StoreError('invalid', `${express}: its endpoint answers by IPv4 only, leave dual_stack out`);
+  const host = `${bucket}.s3express${fips ? '-fips' : ''}-${zone}.${region}.${domainOf(region)}`;
+  return { ...ownHost(host, region, 's3express'), express: true };
 }
 
 /** Throws `StoreError` ('invalid') for a name that no bucket can have. */
@@ -135,6 +148,8 @@ export function bucketEndpoint(choice: EndpointChoice): BucketEndpoint {
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$/.test(bucket)) {
     throw new StoreError('invalid', `"${bucket}" is no bucket name: 3 to 63 small letters, digits, dots and hyphens`);
   }
+  const zone = zoneOf(bucket);
+  if (zone !== undefined && global) return zoneHost(bucket, zone, region, variant);
   if (global && variant.accelerate) {
     if (bucket.includes('.'))
       throw new StoreError('invalid', `transfer acceleration is not for "${bucket}": its name has dots`);
@@ -158,8 +173,9 @@ export function bucketEndpoint(choice: EndpointChoice): BucketEndpoint {
     origin: originOf(secure, host, port),
     host: url.port === '' ? shown : `${shown}:${url.port}`,
     basePath: byPath && !named ? `${ownPath}/${encodePath(bucket)}` : ownPath,
-    scope: { region, service: 's3' },
+    scope: { region, service: zone === undefined ? 's3' : 's3express' },
     aws,
+    ...(zone === undefined ? {} : { express: true as const }),
   };
 }
 

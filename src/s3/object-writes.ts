@@ -7,14 +7,14 @@ import { printable } from './error-kinds.ts';
 import { attributesToRestate } from './kept-attributes.ts';
 import { quotedEtag } from './listing.ts';
 import type { HeaderList } from './object-headers.ts';
-import { hasMd5Etag, httpDate, taggingHeader } from './object-headers.ts';
+import { httpDate, taggingHeader } from './object-headers.ts';
 import { RangedGet } from './ranged-get.ts';
 import type { S3Answer, S3Request } from './requests.ts';
 import { atTheDoor, sizeOf } from './requests.ts';
 import { sentWithResult, textIn } from './result-document.ts';
 import type { ObjectDescription, ObjectInfo, ObjectVersion, RequestOptions, WriteCondition, Written } from './store.ts';
 import type { StoreContext } from './store-context.ts';
-import { describing, sourcePath } from './store-context.ts';
+import { describing, etagIsDigest, sourcePath } from './store-context.ts';
 import { CRC32_HEADER, crc32Of, crc32Text, toldCrc32 } from './write-checksums.ts';
 
 /** A body up to this size may be sent twice, once in a store's life, to find out whether it keeps conditions. */
@@ -77,7 +77,7 @@ export class ObjectWrites {
           if (info.size !== size) return false;
           if (info.etag === etag()) return true;
           // An encrypted object's ETag is no MD5: then the bytes themselves tell.
-          const telling = MD5_ETAG.test(info.etag) && hasMd5Etag(info.description);
+          const telling = MD5_ETAG.test(info.etag) && etagIsDigest(this.#with, info.description);
           return !telling && this.#holds(info, body);
         },
         send: async conditions => {

@@ -6,6 +6,7 @@ import type { Telemetry } from '../telemetry.ts';
 import { silentTelemetry } from '../telemetry.ts';
 import { CredentialCache } from './credentials.ts';
 import { type CustomerKeySettings, CustomerKeys } from './customer-keys.ts';
+import { regionOfZone, zoneOf } from './directory-bucket.ts';
 import type { BucketEndpoint, EndpointVariant } from './endpoint.ts';
 import { accessPointRegion, bucketEndpoint, isGlobalAws, regionOfUrl } from './endpoint.ts';
 import type { Lookup } from './http-addresses.ts';
@@ -82,12 +83,7 @@ const WORK_MS = 300_000;
 /** Makes the store. Looks for the region if it must; `probe()` then tells whether all is right. Throws `StoreError`. */
 export async function openS3Store(options: S3StoreOptions): Promise<S3Store> {
   const { bucket, profile, url, pathStyle, prefix = '' } = options;
-  if (bucket.endsWith('--x-s3')) {
-    throw new StoreError(
-      'not-implemented',
-      `"${bucket}" is a directory bucket (S3 Express), which cannot be mounted yet`,
-    );
-  }
+  if (zoneOf(bucket) !== undefined) expectForDirectoryBucket(options);
   const clock = options.clock ?? systemClock;
   const telemetry = options.telemetry ?? silentTelemetry;
   const retry = { ...DEFAULT_RETRY, ...options.retry };
@@ -131,7 +127,7 @@ export async function openS3Store(options: S3StoreOptions): Promise<S3Store> {
     // An endpoint of AWS that is the wrong one is left for the right one; other providers have one endpoint.
     relocate: region => place(region, endpoint.aws ? undefined : url),
   });
-  const { storageClass, encryption, acl } = options;
+  const { storageClass, encryption, acl, checksums = 'all' } = options;
   return new S3Store({
     requests,
     writeDefaults: {
@@ -139,11 +135,32 @@ export async function openS3Store(options: S3StoreOptions): Promise<S3Store> {
       ...(encryption === undefined ? {} : { encryption }),
       ...(acl === undefined ? {} : { acl }),
     },
-    limits: { ...S3_LIMITS, ...options.limits },
-    orderedListing: true,
-    checksums: options.checksums ?? 'all',
+    limits: {
+      ...S3_LIMITS,
+      consecutiveParts: checksums !== 'none' || (endpoint.express ?? false),
+      ...options.limits,
+    },
+    orderedListing: !endpoint.express,
+    checksums,
     probeRetry: { ...retry, attempts: Math.min(retry.attempts, 3), deadline: 5_000, longest: 500 },
   });
+}
+
+/** What S3 would refuse with each request is said before the first one. Throws `StoreError` ('invalid'). */
+function expectForDirectoryBucket({
+  bucket,
+  anonymous,
+  acl,
+  customerKeys,
+  requesterPays,
+  storageClass,
+}: S3StoreOptions): void {
+  const cannot = (what: string): StoreError => new StoreError('invalid', `"${bucket}" is a directory bucket: ${what}`);
+  if (anonymous) throw cannot('it cannot be read without credentials, leave public_bucket out');
+  if (acl !== undefined) throw cannot('it has no ACLs, leave default_acl out');
+  if (customerKeys) throw cannot('it takes no keys of your own (SSE-C), leave use_sse=custom out');
+  if (requesterPays) throw cannot('requests are paid by its owner, leave requester_pays out');
+  if (storageClass !== undefined) throw cannot('it has one storage class only, leave storage_class out');
 }
 
 async function regionFor(
@@ -153,6 +170,10 @@ async function regionFor(
   const { bucket, profile, url, instanceMetadata } = options;
   const said = options.region ?? accessPointRegion(bucket) ?? regionOfUrl(url);
   if (said !== undefined) return said;
+  const zone = zoneOf(bucket);
+  const ofZone = zone === undefined ? undefined : regionOfZone(zone);
+  // The global endpoint knows no directory buckets.
+  if (ofZone !== undefined) return ofZone;
   if (!isGlobalAws(url)) return FALLBACK_REGION;
   const guesses = [() => configuredRegion(profile)];
   if (instanceMetadata !== undefined) guesses.push(() => instanceRegion(instanceMetadata, parts.clock));

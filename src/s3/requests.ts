@@ -6,12 +6,13 @@
 import type { Clock } from '../concurrency.ts';
 import type { StoreErrorKind } from '../errors.ts';
 import type { Telemetry } from '../telemetry.ts';
-import type { CredentialCache } from './credentials.ts';
+import { CredentialCache } from './credentials.ts';
 import { type CustomerKeys, mayBeTheKey } from './customer-keys.ts';
 import type { BucketEndpoint } from './endpoint.ts';
 import { pathOf } from './endpoint.ts';
 import type { Remedy, Sent } from './error-kinds.ts';
 import { Failure, failureOfAnswer, failureOfTransport } from './error-kinds.ts';
+import { createSession, SESSION_REFRESH_MS, WITH_ACCOUNT_KEYS } from './express-session.ts';
 import { Hedge } from './hedge.ts';
 import type { ResponseHead } from './http-message.ts';
 import type { HttpAnswer, HttpTransport } from './http-transport.ts';
@@ -97,7 +98,9 @@ export class S3Requests {
   readonly hedge: Hedge;
   readonly #environment: RetryEnvironment<What>;
   #endpoint: BucketEndpoint;
-  #signing: Signing | undefined;
+  /** One for the keys of the account, one for those of a session with a directory bucket. */
+  readonly #signings = new Map<string, Signing>();
+  readonly #sessions: CredentialCache | undefined;
   /** Server's clock minus ours, in ms; 0 until S3 complains. */
   #clockOffset = 0;
 
@@ -106,6 +109,10 @@ export class S3Requests {
     this.options = options;
     const { clock, telemetry, bucket } = options;
     this.hedge = new Hedge(clock, telemetry);
+    if (endpoint.express) {
+      const rules = { refreshBefore: SESSION_REFRESH_MS };
+      this.#sessions = new CredentialCache(() => createSession(this), clock, telemetry, rules);
+    }
     this.#environment = {
       policy: options.retry,
       clock,
@@ -189,7 +196,7 @@ export class S3Requests {
 
   async #once(request: S3Request, context: AttemptContext, signal?: AbortSignal): Promise<S3Answer> {
     const { transport } = this.options;
-    const ready = this.options.credentials.current();
+    const ready = this.keysFor(request.operation);
     const credentials = ready instanceof Promise ? await ready : ready;
     const endpoint = this.#endpoint;
     const now = this.now();
@@ -222,6 +229,13 @@ export class S3Requests {
     });
     const answer = await sent.finally(() => telemetry.time(`s3.${request.operation}`, clock.monotonic() - start));
     return this.accept(request, answer, context, { at: now, endpoint, credentials });
+  }
+
+  /** What an operation is signed with. Rejects with `StoreError`. */
+  keysFor(operation: string): Credentials | undefined | Promise<Credentials> {
+    const { credentials } = this.options;
+    if (!this.#sessions || WITH_ACCOUNT_KEYS.has(operation)) return credentials.current();
+    return this.#sessions.current();
   }
 
   /** Counts a request that goes out. */
@@ -290,6 +304,18 @@ export class S3Requests {
     return start + lines + rest;
   }
 
+  /** Header lines that sign what the SDK worded for a directory bucket: `headers` are those that begin with `x-amz-`. */
+  signedFor(
+    request: { method: string; path: string; query: string; headers: HeaderList; body: Uint8Array | undefined },
+    endpoint: BucketEndpoint,
+    credentials: Credentials,
+  ): string {
+    const { method, path, query, headers, body } = request;
+    const payloadHash = this.#payloadHash(endpoint, body && [body]);
+    const { signer } = this.#signingFor(credentials, endpoint, NO_HEADERS);
+    return signer.sign({ method, host: endpoint.host, path, query, headers, payloadHash }, this.now());
+  }
+
   #payloadHash(endpoint: BucketEndpoint, body: readonly Uint8Array[] | undefined, compared = false): string {
     const { signPayload } = this.options;
     const guarded = endpoint.origin.secure || (compared && signPayload === 'unchecked');
@@ -298,12 +324,14 @@ export class S3Requests {
   }
 
   #signingFor(credentials: Credentials, endpoint: BucketEndpoint, payer: HeaderList): Signing {
-    const known = this.#signing;
+    const { tokenHeader = '' } = credentials;
+    const known = this.#signings.get(tokenHeader);
     if (known && known.credentials === credentials && known.endpoint === endpoint) return known;
     const signer = new Signer(credentials, endpoint.scope);
     const blocks = new SignedBlocks(signer, this.#payloadHash(endpoint, undefined), [...TELL_CHECKSUM, ...payer]);
-    this.#signing = { credentials, endpoint, signer, blocks };
-    return this.#signing;
+    const signing = { credentials, endpoint, signer, blocks };
+    this.#signings.set(tokenHeader, signing);
+    return signing;
   }
 
   async #remedy(remedy: Remedy): Promise<boolean> {
@@ -318,11 +346,11 @@ export class S3Requests {
           "this machine's clock is wrong; S3's is used to sign",
         );
         this.#clockOffset = offset;
-        this.#signing = undefined;
+        this.#signings.clear();
         return true;
       }
       case 'credentials':
-        return credentials.replaced(remedy.used);
+        return (remedy.used?.tokenHeader && this.#sessions ? this.#sessions : credentials).replaced(remedy.used);
       case 'region': {
         const endpoint = relocate(remedy.region);
         if (endpoint.origin.id === this.#endpoint.origin.id && endpoint.scope.region === this.#endpoint.scope.region) {

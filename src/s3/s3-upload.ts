@@ -4,7 +4,7 @@ import { isStoreError, StoreError } from '../errors.ts';
 import { printable } from './error-kinds.ts';
 import { quotedEtag } from './listing.ts';
 import type { HeaderList } from './object-headers.ts';
-import { hasMd5Etag, httpDate } from './object-headers.ts';
+import { httpDate } from './object-headers.ts';
 import type { S3Request } from './requests.ts';
 import { atTheDoor, isFailure, sizeOf, storeErrorOf } from './requests.ts';
 import { optionalTextIn, sentWithResult, textIn } from './result-document.ts';
@@ -19,7 +19,7 @@ import type {
   Written,
 } from './store.ts';
 import type { StoreContext } from './store-context.ts';
-import { requestPayer, sourcePath, wholeKey } from './store-context.ts';
+import { etagIsDigest, requestPayer, sourcePath, wholeKey } from './store-context.ts';
 import type { SentChecksum } from './write-checksums.ts';
 import { CRC32_HEADER, crc32Of, crc32OfParts, crc32Text, toldCrc32 } from './write-checksums.ts';
 
@@ -199,8 +199,9 @@ export class S3Upload implements Upload {
     if (expected !== undefined && info.etag === expected) return true;
     // Where parts are encrypted with KMS the ETag cannot be told beforehand. But an upload ends by completing or aborting
     // only, and we did not abort it: gone, with as many parts and bytes in the object, it was completed.
-    const telling = expected !== undefined && hasMd5Etag(info.description);
-    return !telling && info.etag.endsWith(`-${count}"`) && (await this.#gone());
+    const telling = expected !== undefined && etagIsDigest(this.#with, info.description);
+    const counted = this.#with.requests.endpoint.express || info.etag.endsWith(`-${count}"`);
+    return !telling && counted && (await this.#gone());
   }
 
   async #madeEtag(size: number, count: number, expected: string | undefined): Promise<string> {

@@ -10,6 +10,7 @@ import type { S3Client } from '@aws-sdk/client-s3';
 import { StoreError } from '../errors.ts';
 import type { BucketEndpoint } from './endpoint.ts';
 import { Failure } from './error-kinds.ts';
+import type { HeaderList } from './object-headers.ts';
 import type { S3Requests } from './requests.ts';
 import { refuseErrorIn200 } from './result-document.ts';
 import type { AttemptContext } from './retry.ts';
@@ -30,6 +31,8 @@ interface Attempt {
 
 /** What the server may work on for minutes before it answers. */
 const WORK: ReadonlySet<string> = new Set(['CompleteMultipartUpload', 'DeleteObjects']);
+
+const UNSIGNED = { sign: async (request: never) => request };
 
 export interface SdkResult<T> {
   readonly output: T;
@@ -64,15 +67,16 @@ export class SdkControl {
   ): Promise<SdkResult<T>> {
     const sdk = await this.load();
     return this.#requests.run({ operation, key }, signal, async context => {
-      const ready = this.#requests.options.credentials.current();
+      const ready = this.#requests.keysFor(operation);
       const credentials = ready instanceof Promise ? await ready : ready;
       const attempt: Attempt = { operation, key, context, credentials, signal };
       const client = this.#clientOf(sdk);
       // The SDK reads the machine's clock; S3's, as far as it is known, is what must be signed.
       client.config.systemClockOffset = this.#requests.now() - Date.now();
       try {
-        const { origin, host, basePath } = this.#requests.endpoint;
-        const bucket = `${origin.secure ? 'https' : 'http'}://${host}${basePath}`;
+        const { origin, host, basePath, express } = this.#requests.endpoint;
+        // An address that ends like a directory bucket's name is taken for such a name: then the path is ours to complete.
+        const bucket = `${origin.secure ? 'https' : 'http'}://${host}${express ? '' : basePath}`;
         return { output: await call(sdk, client, bucket, { attempt }), date: attempt.date };
       } catch (error) {
         throw failureWithin(error) ?? this.#unreadable(error, operation, key);
@@ -103,7 +107,7 @@ export class SdkControl {
         // Dated so that the SDK asks each time: what is fresh is decided in one place only.
         return { ...current, expiration: new Date(0) };
       },
-      ...(options.credentials.anonymous ? { signer: { sign: async (request: never) => request } } : {}),
+      ...(options.credentials.anonymous || endpoint.express ? { signer: UNSIGNED } : {}),
       requestHandler: {
         handle: (request: unknown, handlerOptions: unknown) =>
           this.#send(request as SdkRequest, (handlerOptions as { attempt: Attempt }).attempt, endpoint),
@@ -120,8 +124,9 @@ export class SdkControl {
   async #send(request: SdkRequest, attempt: Attempt, endpoint: BucketEndpoint): Promise<{ response: object }> {
     const { transport, workTimeout } = this.#requests.options;
     const body = bodyOf(request.body);
-    let lines = '';
-    for (const [name, value] of Object.entries(request.headers)) lines += `${name}: ${value}\r\n`;
+    const query = queryOf(request.query);
+    const path = endpoint.express ? endpoint.basePath + request.path : request.path;
+    const lines = this.#headerLines({ ...request, path }, query.slice(1), body, attempt, endpoint);
     const sentAt = this.#requests.now();
     this.#requests.sending(attempt.operation, body && [body]);
     const { clock, telemetry } = this.#requests.options;
@@ -129,7 +134,7 @@ export class SdkControl {
     const sent = transport.request({
       origin: endpoint.origin,
       method: request.method,
-      head: `${request.method} ${request.path}${queryOf(request.query)} HTTP/1.1\r\n${lines}\r\n`,
+      head: `${request.method} ${path}${query} HTTP/1.1\r\n${lines}\r\n`,
       signal: attempt.signal,
       ...(WORK.has(attempt.operation) ? { firstByteTimeout: workTimeout } : {}),
       ...(body ? { body: [body] } : {}),
@@ -144,6 +149,27 @@ export class SdkControl {
     refuseErrorIn200(subject, accepted);
     attempt.date = accepted.head.headers.get('date');
     return { response: responseOf(accepted) };
+  }
+
+  /** The SDK knows nothing of the zone's keys where the bucket is named by its address: then we sign. */
+  #headerLines(
+    request: SdkRequest,
+    query: string,
+    body: Uint8Array | undefined,
+    { credentials }: Attempt,
+    endpoint: BucketEndpoint,
+  ): string {
+    const all = Object.entries(request.headers);
+    const asLines = (headers: HeaderList): string => headers.map(([name, value]) => `${name}: ${value}\r\n`).join('');
+    if (!endpoint.express || !credentials) return asLines(all);
+    const { method, path } = request;
+    const isOurs = ([name]: readonly [string, string]): boolean => /^x-amz-(content-sha256|date)$/i.test(name);
+    const headers = all
+      .filter(([name]) => /^x-amz-/i.test(name))
+      .filter(header => !isOurs(header))
+      .map(([name, value]) => [name.toLowerCase(), value] as const);
+    const plain = all.filter(([name]) => !/^x-amz-/i.test(name));
+    return asLines(plain) + this.#requests.signedFor({ method, path, query, headers, body }, endpoint, credentials);
   }
 
   #unreadable(error: unknown, operation: string, key: string | undefined): unknown {

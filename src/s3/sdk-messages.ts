@@ -28,14 +28,17 @@ export function bodyOf(body: unknown): Uint8Array | undefined {
   throw new TypeError('the SDK made a request whose body is a stream');
 }
 
+/** With its question mark, sorted by name as a signature wants it. */
 export function queryOf(query: SdkRequest['query']): string {
   const parts: string[] = [];
   for (const [name, value] of Object.entries(query ?? {})) {
     for (const each of Array.isArray(value) ? value : [value]) {
-      parts.push(each === null ? encodeURIComponent(name) : `${encodeURIComponent(name)}=${encodeURIComponent(each)}`);
+      parts.push(
+        each === null ? `${encodeURIComponent(name)}=` : `${encodeURIComponent(name)}=${encodeURIComponent(each)}`,
+      );
     }
   }
-  return parts.length === 0 ? '' : `?${parts.join('&')}`;
+  return parts.length === 0 ? '' : `?${parts.sort().join('&')}`;
 }
 
 export function responseOf({ head, body }: Pick<HttpAnswer, 'head' | 'body'>): SdkResponse {

@@ -12,6 +12,8 @@ export interface Credentials {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
   readonly sessionToken?: string;
+  /** The header that carries it; default `x-amz-security-token`. */
+  readonly tokenHeader?: string;
   readonly expiration?: number;
   /** Where they came from, in words for people: `/etc/passwd-s3fs`. */
   readonly source?: string;
@@ -105,7 +107,7 @@ export class Signer {
    * is signed but not among them. `time`: ms since the epoch by the server's clock.
    */
   sign(request: SignedRequest, time: number): string {
-    const { accessKeyId, sessionToken } = this.credentials;
+    const { accessKeyId, sessionToken, tokenHeader = 'x-amz-security-token' } = this.credentials;
     const date = amzDate(time);
     const headers: (readonly [string, string])[] = [
       ...request.headers,
@@ -113,7 +115,7 @@ export class Signer {
       ['x-amz-content-sha256', request.payloadHash],
       ['x-amz-date', date],
     ];
-    if (sessionToken !== undefined) headers.push(['x-amz-security-token', sessionToken]);
+    if (sessionToken !== undefined) headers.push([tokenHeader, sessionToken]);
     headers.sort((a, b) => (a[0] < b[0] ? -1 : 1));
     let canonical = '';
     let names = '';

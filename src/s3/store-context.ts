@@ -4,7 +4,7 @@ import type { CopySources } from './copy-source.ts';
 import type { KeptAttributes } from './kept-attributes.ts';
 import type { ListingOrder } from './listing-order.ts';
 import type { HeaderList, WriteDefaults } from './object-headers.ts';
-import { describingHeaders, taggingHeader } from './object-headers.ts';
+import { describingHeaders, hasMd5Etag, taggingHeader } from './object-headers.ts';
 import type { ReadChecksums } from './read-checksums.ts';
 import type { S3Requests } from './requests.ts';
 import type { SdkControl } from './sdk-control.ts';
@@ -46,6 +46,11 @@ export function sourcePath(requests: S3Requests, key: string): string {
 /** For what the SDK words. */
 export function requestPayer(requests: S3Requests): { readonly RequestPayer?: 'requester' } {
   return requests.options.requesterPays ? { RequestPayer: 'requester' } : {};
+}
+
+/** Whether the ETag of an object that was put in one piece is the MD5 of its bytes. */
+export function etagIsDigest({ requests }: StoreContext, description: ObjectDescription): boolean {
+  return !requests.endpoint.express && hasMd5Etag(description);
 }
 
 /** All headers that make an object what `description` says. Throws `StoreError` ('invalid'). */

@@ -199,6 +199,8 @@ export interface StoreLimits {
   readonly maxObjectSize: number;
   readonly maxKeyBytes: number;
   readonly maxMetadataBytes: number;
+  /** The parts of an upload are numbered 1, 2, 3 … without a gap: on S3 where they have checksums, on S3 Express always. */
+  readonly consecutiveParts?: boolean;
 }
 
 const MIB = 1024 * 1024;

@@ -71,10 +71,10 @@ export class Verification {
   /** Undefined until it has been seen. */
   #etagsAreMd5: boolean | undefined;
 
-  /** `known`: the store's ETags are MD5s, as those of AWS. */
-  constructor(telemetry: Telemetry, known: boolean) {
+  /** `known`: the store's ETags are MD5s, as those of AWS, or are none; undefined: to be seen. */
+  constructor(telemetry: Telemetry, known: boolean | undefined) {
     this.#telemetry = telemetry;
-    if (known) this.#etagsAreMd5 = true;
+    this.#etagsAreMd5 = known;
   }
 
   /** `bytes` were stored, and answered with `etag`: the first time that tells whether ETags are MD5s. Cheap afterwards. */

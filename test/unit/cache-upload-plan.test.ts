@@ -166,6 +166,53 @@ t.test('parts sent ahead are used where they can be, and never break a plan', as
   t.pass();
 });
 
+t.test('where numbers may have no gap, there is none', async t => {
+  const limits: StoreLimits = {
+    ...S3_LIMITS,
+    maxParts: 40,
+    minPartSize: 10,
+    maxPartSize: 400,
+    maxCopySize: 400,
+    maxObjectSize: 16_000,
+    consecutiveParts: true,
+  };
+  const sizes = { singlePut: 20, part: 16, copyPart: 60, maxCopyPart: 200, copies: 4, zeros: 300 };
+  const grid = new PartGrid(sizes, limits);
+  let kept = 0;
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 21, max: 3000 }),
+      fc.nat(3000),
+      fc.array(fc.tuple(fc.nat(3000), fc.nat(50)), { maxLength: 6 }),
+      fc.uniqueArray(fc.nat(39), { maxLength: 12 }),
+      fc.boolean(),
+      (size, stored, ranges, cells, required) => {
+        const within = ranges.map(
+          ([start, length]) => [Math.min(size, start), Math.min(size, start + length)] as const,
+        );
+        const changed = changedOf(size, stored, within);
+        const sent = cells
+          .map(cell => ({ number: cell + 1, offset: grid.startOf(cell), size: grid.sizeOf(cell), required }))
+          .filter(part => part.offset + part.size <= size);
+        const copies = planCellCopies(0, Math.min(size, stored), grid, limits, sizes);
+        if (copies.some((part, i) => part.number !== i + 1)) throw new Error('copies with gaps between their numbers');
+        const result = planUpload({ size, changed, sent, limits, sizes })!;
+        if (result.kind !== 'multipart') throw new Error('one PUT');
+        const wrong = fault(result.parts, size, changed, sent, limits);
+        if (wrong) throw new Error(wrong);
+        const gap = result.parts.findIndex((part, i) => part.number !== i + 1);
+        if (gap >= 0) throw new Error(`part ${gap} has the number ${result.parts[gap]!.number}`);
+        const used = result.parts.filter(part => part.from === 'sent').length;
+        if (required && used < sent.length) throw new Error('a part whose bytes are nowhere else is left out');
+        kept += used;
+        return true;
+      },
+    ),
+    { numRuns: 1500 },
+  );
+  t.ok(kept > 500, `${kept} sent parts were used`);
+});
+
 t.test('the parts of a file written in order are all used', async t => {
   const grid = new PartGrid(UPLOAD_SIZES, S3_LIMITS);
   const sent = Array.from({ length: 1200 }, (_, cell) => ({

@@ -43,7 +43,7 @@ function verify({
       headers,
       rawHeaders: Object.entries(headers).flat(),
     },
-    { credentials: new Map([[credential.accessKeyId, credential]]), region, now },
+    { credentials: new Map([[credential.accessKeyId, credential]]), region, service: 's3', now },
   );
 }
 
