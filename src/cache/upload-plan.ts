@@ -169,14 +169,6 @@ function planAround(sent: readonly SentRange[], input: PlanInput): PlannedPart[]
   return parts;
 }
 
-function covers(ranges: RangeSet, start: number, end: number): boolean {
-  let bytes = 0;
-  ranges.visit(start, end, (a, b) => {
-    bytes += b - a;
-  });
-  return bytes === end - start;
-}
-
 /** Exactly `count` parts for `start` … `end`, each from where all of it is. */
 function planExactly(
   start: number,
@@ -190,7 +182,7 @@ function planExactly(
   const parts: PlannedPart[] = [];
   for (let i = 0, offset = start; i < count; i++) {
     const next = i === count - 1 ? end : start + Math.floor(((i + 1) * length) / count);
-    const from = !changed.intersects(offset, next) ? 'copy' : covers(zeros, offset, next) ? 'zero' : 'send';
+    const from = !changed.intersects(offset, next) ? 'copy' : zeros.covers(offset, next) ? 'zero' : 'send';
     parts.push({ number: number + i, offset, size: next - offset, from });
     offset = next;
   }

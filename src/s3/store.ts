@@ -163,7 +163,7 @@ export interface Upload {
     length: number,
     options?: RequestOptions,
   ): Promise<UploadedPart>;
-  /** Parts in ascending order of number; gaps are allowed. */
+  /** Parts in ascending order of number; gaps are allowed unless `limits.consecutiveParts`. */
   complete(
     parts: readonly UploadedPart[],
     condition: WriteCondition | undefined,

@@ -368,10 +368,11 @@ export function storeContract(t: Test, name: string, under: StoreUnderTest): voi
     });
     await fails(t, 'not-found', store.head('large/한 글'), 'nothing is there before it is complete');
     const parts: UploadedPart[] = [];
-    parts[2] = await upload.putPart(7, [part(3, 10)]);
+    const [second, third] = store.limits.consecutiveParts ? [2, 3] : [3, 7];
+    parts[2] = await upload.putPart(third, [part(3, 10)]);
     parts[0] = await upload.putPart(1, [part(9, 20)]);
     parts[0] = await upload.putPart(1, [part(1, size - 5), part(2, 5)]);
-    parts[1] = await upload.copyPart(3, version, 1000, size);
+    parts[1] = await upload.copyPart(second, version, 1000, size);
     t.equal(parts[1].size, size);
     await fails(
       t,

@@ -13,6 +13,10 @@ interface Variety {
   readonly title: string;
   /** As `src/embedded-s3/modes.ts` has them. */
   readonly modes: readonly string[];
+  /** A name that tells the kind of bucket. */
+  readonly bucket?: string;
+  /** The other client must send checksums. */
+  readonly checksums?: boolean;
   /** What is to be seen of it on the mount that was mounted again. */
   readonly more?: (t: Test, mount: RealMount) => Promise<void>;
 }
@@ -33,7 +37,29 @@ const VARIETIES: readonly Variety[] = [
     },
   },
   { title: 'versions kept', modes: ['versioning'], more: versionsKept },
+  {
+    title: 'Object Lock',
+    modes: ['objectLock'],
+    checksums: true,
+    async more(t, mount) {
+      const { answers } = await mount.s3.stats();
+      t.notOk(answers['PutObject 400'] ?? answers['UploadPart 400'], 'nothing was sent without a checksum');
+    },
+  },
   { title: 'KMS by default', modes: ['kms'] },
+  {
+    title: 'a directory bucket (S3 Express)',
+    modes: [],
+    bucket: 'works--use1-az4--x-s3',
+    async more(t, mount) {
+      const { requests, answers } = await mount.s3.stats();
+      t.ok((requests['CreateSession'] ?? 0) >= 1, 'by sessions');
+      t.notOk(
+        Object.keys(answers).some(answer => / 40[03]$/.test(answer)),
+        'nothing that it does not take was asked for',
+      );
+    },
+  },
 ];
 
 /** An overwrite makes a version, a delete a marker; which version a file is, an attribute tells. */
@@ -56,9 +82,17 @@ async function versionsKept(t: Test, mount: RealMount): Promise<void> {
 
 const serverArgs = (modes: readonly string[]): string[] => ['--page=20', ...modes.map(mode => `--mode=${mode}`)];
 
+function optionsOf({ modes, bucket, checksums }: Variety): MountTestOptions {
+  return {
+    serverArgs: serverArgs(modes),
+    ...(bucket === undefined ? {} : { bucket }),
+    ...(checksums === undefined ? {} : { checksums }),
+  };
+}
+
 /** Mounted again, then with write_back: what close has answered is there, and S3 has it in the end. */
-async function again(t: Test, { modes, more }: Variety): Promise<void> {
-  const options: MountTestOptions = { serverArgs: serverArgs(modes) };
+async function again(t: Test, variety: Variety): Promise<void> {
+  const options = optionsOf(variety);
   const first = await aMount(t, options);
   kept.before(first.dir);
   run('mkdir', [first.path('gone')]);
@@ -66,7 +100,7 @@ async function again(t: Test, { modes, more }: Variety): Promise<void> {
   run('mv', [first.path('gone'), first.path('moved')]);
   await first.remount();
   t.equal(kept.after(first.dir), kept.expected, 'from the index');
-  await more?.(t, first);
+  await variety.more?.(t, first);
   await first.stop();
   const second = await aMount(t, { ...options, access: first.access, options: 'write_back' });
   for (let i = 0; i < 30; i++) writeFileSync(second.path(`back${i}`), `${i}`);
@@ -82,9 +116,9 @@ const only = process.env['VARIETY'];
 
 for (const variety of VARIETIES) {
   const { title, modes } = variety;
-  if (only !== undefined && !modes.includes(only)) continue;
+  if (only !== undefined && !modes.includes(only) && only !== variety.bucket) continue;
   t.test(title, async t => {
-    await runFunctional(t, varieties, { serverArgs: serverArgs(modes) });
+    await runFunctional(t, varieties, optionsOf(variety));
     await t.test('mounted again, and with write_back', t => again(t, variety));
   });
 }

@@ -35,6 +35,8 @@ export interface MountTestOptions {
   readonly findsServer?: boolean;
   /** The keys that the mount has; default: those of the other client. */
   readonly keys?: { readonly accessKeyId: string; readonly secretAccessKey: string };
+  /** The other client sends checksums with what it puts. */
+  readonly checksums?: boolean;
   /** Arguments of the embedded server. */
   readonly serverArgs?: readonly string[];
   /** As another client, before the mount. */
@@ -238,7 +240,7 @@ export async function prepareMount(t: Test, options: MountTestOptions = {}): Pro
     guard.process(s3.pid);
   }
   const access = options.access ?? s3!.access;
-  const client = new ForeignClient(access, bucket);
+  const client = new ForeignClient(access, bucket, { checksums: options.checksums ?? false });
   const mount = new RealMount(options, { directory, guard, access, s3, client });
   t.teardown(async () => {
     if (!t.passing()) t.comment(`the daemon's log:\n${logOf(mount)}`);

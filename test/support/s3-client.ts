@@ -1,4 +1,6 @@
 /** Another client of the same bucket: what it does, the mount learns only by looking. Works with any S3 server. */
+import { Agent } from 'node:http';
+import type { LookupFunction } from 'node:net';
 import {
   CreateBucketCommand,
   DeleteObjectCommand,
@@ -9,6 +11,12 @@ import {
   PutObjectCommand,
   S3Client,
 } from '@aws-sdk/client-s3';
+
+/** What resolves each name to this machine. */
+export const toLoopback: LookupFunction = (_name, { all }, done) => {
+  if (all) done(null, [{ address: '127.0.0.1', family: 4 }]);
+  else done(null, '127.0.0.1', 4);
+};
 
 /** Where an S3 server answers, and how to get in. */
 export interface S3Access {
@@ -36,15 +44,19 @@ export class ForeignClient {
   readonly bucket: string;
   readonly #s3: S3Client;
 
-  constructor(access: S3Access, bucket: string) {
+  /** `checksums`: with what is put, as Object Lock demands them. */
+  constructor(access: S3Access, bucket: string, { checksums = false }: { readonly checksums?: boolean } = {}) {
     this.bucket = bucket;
+    // A directory bucket has no path style: its name goes in front of a host name, which leads to this machine.
+    const express = bucket.endsWith('--x-s3');
     this.#s3 = new S3Client({
-      endpoint: access.url,
+      endpoint: express ? access.url.replace('127.0.0.1', 'localhost') : access.url,
+      ...(express && { requestHandler: { httpAgent: new Agent({ lookup: toLoopback, keepAlive: true }) } }),
       region: access.region,
       credentials: { accessKeyId: access.accessKeyId, secretAccessKey: access.secretAccessKey },
-      forcePathStyle: true,
+      forcePathStyle: !express,
       // Old stores refuse the trailers that the SDK sends by default.
-      requestChecksumCalculation: 'WHEN_REQUIRED',
+      requestChecksumCalculation: checksums ? 'WHEN_SUPPORTED' : 'WHEN_REQUIRED',
       responseChecksumValidation: 'WHEN_REQUIRED',
     });
   }

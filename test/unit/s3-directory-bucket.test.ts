@@ -1,7 +1,6 @@
 /** Directory buckets (S3 Express): where they are, how they are asked, and what differs in them. */
 
 import { Agent } from 'node:http';
-import type { LookupFunction } from 'node:net';
 import {
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
@@ -19,11 +18,7 @@ import { bucketEndpoint } from '../../src/s3/endpoint.ts';
 import { openS3Store, type S3StoreOptions } from '../../src/s3/open-store.ts';
 import type { S3Store } from '../../src/s3/s3-store.ts';
 import { ManualClock } from '../support/manual-clock.ts';
-
-const toLoopback: LookupFunction = (_name, { all }, done) => {
-  if (all) done(null, [{ address: '127.0.0.1', family: 4 }]);
-  else done(null, '127.0.0.1', 4);
-};
+import { toLoopback } from '../support/s3-client.ts';
 
 const BUCKET = 'works--use1-az4--x-s3';
 const PLAIN = { headers: {}, metadata: {} };

@@ -1,9 +1,12 @@
 /** AWS's endpoints by kind and part of the world: what the AWS SDK would use is what we use. */
+import { connect } from 'node:net';
 import { S3Client } from '@aws-sdk/client-s3';
 import t from 'tap';
 import { networkOptions } from '../../src/cli/network-options.ts';
 import type { OptionValues } from '../../src/cli/option-table.ts';
-import { bucketEndpoint } from '../../src/s3/endpoint.ts';
+import { startEmbeddedS3 } from '../../src/embedded-s3/server.ts';
+import { bucketEndpoint, type EndpointVariant } from '../../src/s3/endpoint.ts';
+import { openS3Store } from '../../src/s3/open-store.ts';
 
 const REGIONS = ['us-east-1', 'ap-northeast-2', 'cn-north-1', 'us-gov-west-1', 'us-iso-east-1', 'us-isob-east-1'];
 const accessPoint = (region: string): string => {
@@ -99,4 +102,59 @@ t.test('by options, and by the variables of the AWS CLI', async t => {
   t.equal(await hostBy({ fips: true }), 'works.s3-fips.us-east-1.amazonaws.com');
   t.equal(await hostBy({ fips: false }, { AWS_USE_FIPS_ENDPOINT: 'true' }), 'works.s3.us-east-1.amazonaws.com');
   t.equal(await hostBy({ transfer_acceleration: true }), 'works.s3-accelerate.amazonaws.com');
+});
+
+t.test('requests go there and nowhere else, signed for it', async t => {
+  const zone = 'works--use1-az4--x-s3';
+  const places: readonly (readonly [host: string, bucket: string, region: string, variant: EndpointVariant])[] = [
+    ['works.s3.ap-northeast-2.amazonaws.com', 'works', 'ap-northeast-2', {}],
+    ['works.s3.dualstack.us-east-1.amazonaws.com', 'works', 'us-east-1', { dualStack: true }],
+    ['works.s3-fips.us-gov-west-1.amazonaws.com', 'works', 'us-gov-west-1', { fips: true }],
+    ['works.s3.cn-north-1.amazonaws.com.cn', 'works', 'cn-north-1', {}],
+    ['works.s3-accelerate.amazonaws.com', 'works', 'us-east-1', { accelerate: true }],
+    ['reports-123456789012.s3-accesspoint.eu-west-1.amazonaws.com', accessPoint('eu-west-1'), 'eu-west-1', {}],
+    [`${zone}.s3express-use1-az4.us-east-1.amazonaws.com`, zone, 'us-east-1', {}],
+  ];
+  for (const [host, bucket, region, variant] of places) {
+    const name = bucket.startsWith('arn:') ? 'reports' : bucket;
+    const s3 = await startEmbeddedS3({
+      tls: { names: [host] },
+      buckets: [{ name, region }],
+      hostNames: ['s3-accelerate.amazonaws.com'],
+    });
+    const asked = new Set<string>();
+    const store = await openS3Store({
+      bucket,
+      ...(bucket === zone || bucket.startsWith('arn:') ? {} : { region }),
+      variant,
+      tls: { ca: s3.ca! },
+      credentials: async () => s3.credential,
+      // Where each connection is wanted to; it is led to this machine.
+      tunnel: origin => {
+        asked.add(`${origin.secure ? 'https' : 'http'}://${origin.host}:${origin.port}`);
+        const socket = connect({ host: '127.0.0.1', port: s3.port });
+        return new Promise((resolve, reject) => {
+          socket.once('error', reject);
+          socket.once('connect', () => resolve(socket));
+        });
+      },
+    });
+    const plain = { headers: {}, metadata: {} };
+    const { etag } = await store.put('a key', [Buffer.from('x')], plain, undefined);
+    await store.copy({ key: 'a key', etag, size: 1 }, 'b', undefined, undefined);
+    const upload = await store.beginUpload('large', plain);
+    await upload.complete([await upload.putPart(1, [Buffer.from('y')])], undefined);
+    t.same(await store.deleteMany(['a key']), []);
+    t.same(s3.listKeys(name), ['b', 'large'], host);
+    t.same([...asked], [`https://${host}:443`]);
+    t.ok(
+      s3.log.every(
+        // 412: whether a directory bucket keeps conditions on copies is tried out.
+        request => request.bucket === name && (request.status < 300 || (bucket === zone && request.status === 412)),
+      ),
+      'each was understood and verified',
+    );
+    await store.close();
+    await s3.close();
+  }
 });

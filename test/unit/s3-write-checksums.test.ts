@@ -96,7 +96,7 @@ t.test('PUT, parts, copied parts and the whole are compared', async t => {
   const parts = [
     await upload.putPart(1, body(1, 5 * MIB)),
     await upload.copyPart(2, { key: 'source', etag, size: 6 * MIB }, MIB, 5 * MIB),
-    await upload.putPart(9, body(3, 100)),
+    await upload.putPart(3, body(3, 100)),
   ];
   t.ok(
     parts.every(part => parseCrc32(part.crc32) !== undefined),
@@ -120,7 +120,7 @@ t.test('bytes that change on their way are sent again, and never stored', async 
       await upload.putPart(1, body(1, 5 * MIB)),
       await upload.putPart(2, body(2, 100)),
       await upload.putPart(3, body(3, 100)),
-    ].filter(part => part.number !== 2);
+    ].filter(part => part.number !== 3);
     await upload.complete(parts, undefined);
     t.equal(counters.get('s3.retries'), 2, secure ? 'over TLS' : 'over plain HTTP');
     const got = Buffer.alloc(1000);
