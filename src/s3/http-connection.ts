@@ -13,6 +13,7 @@ import tls from 'node:tls';
 import { ReceivedBody } from './http-body.ts';
 import type { ResponseHead } from './http-message.ts';
 import { ChunkedDecoder, HttpError, MAX_HEAD_BYTES, MAX_INTERIM_ANSWERS, parseResponseHead } from './http-message.ts';
+import { unacknowledgedBytes } from './unacknowledged.ts';
 
 /** Where requests go. `id` names it uniquely. */
 export interface Origin {
@@ -107,6 +108,8 @@ export class Connection {
   // What is being sent: the next slice, and whether there is more.
   #sendIndex = 0;
   #sending = false;
+  /** What of the request's body had not arrived at the other side, when that was last looked at. */
+  #unsent: number | undefined;
   #body: ReceivedBody | undefined;
   /** Bytes of the body that are still to come, where its length is known. */
   #left = 0;
@@ -148,6 +151,7 @@ export class Connection {
     this.#scratchUsed = 0;
     this.#interim = 0;
     this.#answered = false;
+    this.#unsent = undefined;
     this.moved = true;
     if (exchange.body.length === 0) {
       this.#socket.write(exchange.head, 'latin1');
@@ -164,6 +168,32 @@ export class Connection {
   /** Ends it: what it was doing fails with `error`. */
   destroy(error: HttpError): void {
     this.#fail(error);
+  }
+
+  /** Half of the patience is over: notes how much of the request is still on its way. */
+  watchSending(): void {
+    if (this.#isUploading) this.#unsent ??= this.#onItsWay();
+  }
+
+  /** Nothing moved that can be seen here: true if the request's body goes on arriving at the other side all the same. */
+  keepsSending(): boolean {
+    const before = this.#unsent;
+    if (!this.#isUploading || before === undefined) return false;
+    this.#unsent = this.#onItsWay();
+    return this.#unsent !== undefined && this.#unsent < before;
+  }
+
+  get #isUploading(): boolean {
+    return this.#state === 'head' && !this.#answered && (this.#exchange?.body.length ?? 0) > 0;
+  }
+
+  /** Bytes that Node has not handed to the kernel, and those that the kernel keeps until they are acknowledged. */
+  #onItsWay(): number | undefined {
+    const { localPort, remotePort } = this.#socket;
+    if (localPort === undefined || remotePort === undefined) return undefined;
+    const { writeQueueSize = 0 } = (this.#socket as { _handle?: { writeQueueSize?: number } })._handle ?? {};
+    const kept = unacknowledgedBytes(localPort, remotePort);
+    return kept === undefined ? undefined : kept + writeQueueSize;
   }
 
   /** What is overdue, as an error. */
@@ -292,6 +322,7 @@ export class Connection {
     this.#socket.write(body[first]!, () => {
       if (this.#exchange !== exchange || this.#state === 'gone') return;
       this.moved = true;
+      this.#unsent = undefined;
       // An answer that came already is a refusal: the rest is not sent.
       if (this.#answered) return;
       if (this.#sendIndex < body.length) this.#send(exchange);

@@ -250,9 +250,15 @@ export class HttpPool implements ConnectionOwner {
       connection.moved = false;
       connection.deadline = now + (connection.idle ? this.#options.idleTimeout : connection.patience);
     } else if (now >= connection.deadline) {
+      if (connection.keepsSending()) {
+        connection.deadline = now + connection.patience;
+        return;
+      }
       connection.destroy(
         connection.idle ? new HttpError('reset', 'the connection was idle', false) : connection.overdue(),
       );
+    } else if (now >= connection.deadline - connection.patience / 2) {
+      connection.watchSending();
     }
   }
 }
