@@ -10,7 +10,8 @@
  * A cursor holds a few *runs*: stretches that were read densely. A request belongs to the run whose front it is near (1);
  * another place is another run (3). The window ahead is a multiple of what the run has read so far (4), and nothing below
  * a threshold (2). Runs that keep ending at the same length are expected to end there again, and runs that keep starting
- * at the same distance are expected to go on so: that is a strided reader.
+ * at the same distance are expected to go on so: that is a strided reader. A small file is fetched whole once it was read in
+ * several places: a bounded price for not waiting again.
  */
 import { BLOCK_SIZE } from './stored-content.ts';
 
@@ -41,6 +42,15 @@ const TRUSTED_FACTOR = 4;
 
 /** A file up to this size is fetched whole by its first read at offset 0: one round trip, one request. */
 export const SMALL_FILE = MIB;
+
+/**
+ * Who has been to this many places of a file of up to `REST_FILE` gets the rest of it: four round trips of 20 ms were waited for, and
+ * all of 4 MiB takes three more. Of a larger file a random reader is fetched no more than the blocks that it asks for.
+ */
+const PLACES_FOR_REST = 4;
+const REST_FILE = 4 * MIB;
+/** In GETs of this: two of them side by side are there in half the time of one. */
+const REST_REQUEST = 2 * MIB;
 
 /** Threads on one descriptor that can be told apart. What is not recognised is fetched as it is asked for. */
 const MAX_RUNS = 16;
@@ -80,6 +90,8 @@ export interface ReadCursor {
   readonly ended: number[];
   stride: number;
   strides: number;
+  /** Jumps so far. */
+  jumps: number;
 }
 
 export interface ReadLimits {
@@ -105,7 +117,7 @@ export interface ReadPlan {
 const NOTHING: ReadPlan = Object.freeze({ until: 0, ahead: Object.freeze([]) as readonly PlannedRange[] });
 
 export function newCursor(): ReadCursor {
-  return { runs: [], turn: 0, current: undefined, ended: [], stride: 0, strides: 0 };
+  return { runs: [], turn: 0, current: undefined, ended: [], stride: 0, strides: 0, jumps: 0 };
 }
 
 /**
@@ -127,7 +139,12 @@ export function planRead(
   if (run === undefined) {
     const before = cursor.current;
     run = beginRun(cursor, offset, end);
-    if (before !== undefined) strided = noteJump(cursor, before, run, fileSize, limits);
+    if (before !== undefined) {
+      strided = noteJump(cursor, before, run, fileSize, limits);
+      if (++cursor.jumps === PLACES_FOR_REST - 1 && fileSize <= Math.min(REST_FILE, limits.maxReadAhead)) {
+        return planRest(cursor, run, end, fileSize, limits);
+      }
+    }
     until = expectedEnd(cursor, run, fileSize, limits);
   } else {
     extend(cursor, run, offset, end);
@@ -144,6 +161,16 @@ export function planRead(
   // Where the read's own bytes are missing although a scan was expected here (refused, failed, evicted), so are others.
   const size = requestSize(end - run.start, limits);
   return { until: Math.min(Math.ceil(end / size) * size, run.plannedTo, fileSize), ahead };
+}
+
+/** All of a file that is not large; what is there already is not fetched again. */
+function planRest(cursor: ReadCursor, run: Run, end: number, fileSize: number, limits: ReadLimits): ReadPlan {
+  const size = Math.min(REST_REQUEST, limits.maxRequestBytes);
+  run.turn = ++cursor.turn;
+  cursor.current = run;
+  const ahead: PlannedRange[] = [];
+  for (let at = 0; at < fileSize; at += size) ahead.push({ from: at, to: Math.min(at + size, fileSize) });
+  return { until: end, ahead };
 }
 
 /** Takes back what the last plan had ahead from `range` on: there was no memory for it. It is planned again later. */

@@ -238,6 +238,25 @@ t.test('a small file is read whole by its first request', t => {
   t.end();
 });
 
+t.test('the rest of a file that is not large comes with the fourth place that is read, once', t => {
+  const random = generator(9);
+  const places = (size: number): [number, number][] =>
+    Array.from({ length: 50 }, () => [Math.floor((random() * size) / (4 * KIB)) * 4 * KIB, 4 * KIB]);
+  const cursor = newCursor();
+  const asked = [0, 3 * MIB, MIB, 2 * MIB].map(offset => planRead(cursor, offset, 4 * KIB, 4 * MIB, LIMITS));
+  t.same(
+    asked.slice(0, 3).flatMap(({ ahead }) => ahead),
+    [],
+  );
+  t.same(asked[3]!.ahead, [
+    { from: 0, to: 2 * MIB },
+    { from: 2 * MIB, to: 4 * MIB },
+  ]);
+  t.same(plannedBy(cursor, places(4 * MIB), 4 * MIB), [], 'no more than once');
+  t.same(plannedBy(newCursor(), places(64 * MIB), 64 * MIB), [], 'of a large one only what is asked for');
+  t.end();
+});
+
 t.test('what was refused is planned again', t => {
   const cursor = newCursor();
   const size = 64 * MIB;
