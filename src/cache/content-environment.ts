@@ -7,6 +7,7 @@ import type { BlockPool } from './block-pool.ts';
 import type { Budget } from './budget.ts';
 import type { Spool } from './spool.ts';
 import type { StoredContent } from './stored-content.ts';
+import type { UnsavedLog } from './unsaved-log.ts';
 import type { UploadSizes } from './upload-plan.ts';
 
 /** What all files of a mount share. */
@@ -22,6 +23,10 @@ export interface ContentEnvironment {
   readonly sizes?: UploadSizes;
   /** Bytes of parts that were sent stay at hand, in memory or spooled, until the upload is completed. Default: false. */
   readonly keepSent?: boolean;
+  /** Where what is written and not saved outlives the daemon. */
+  readonly unsavedLog?: UnsavedLog | undefined;
+  /** Bytes of the largest part that is held in memory. Default: by the limit of memory. */
+  readonly cellLimit?: number;
 }
 
 export interface Saved {

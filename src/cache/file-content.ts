@@ -13,9 +13,11 @@ import type { SaveTarget } from './save-requests.ts';
 import { type ContentOwner, SentRanges } from './sent-ranges.ts';
 import { Spiller } from './spiller.ts';
 import { BLOCK_SIZE, type Borrower, type StoredContent } from './stored-content.ts';
+import type { FileLog } from './unsaved-log.ts';
+import type { JournaledPart, SaveIntent, UnsavedBase } from './unsaved-records.ts';
 import { FileUpload } from './upload.ts';
 import { UPLOAD_SIZES } from './upload-plan.ts';
-import { appendWaiting, type WriteTarget, writeWaiting } from './waiting-writes.ts';
+import { appendWaiting, type WriteTarget, writeLogged, writeWaiting } from './waiting-writes.ts';
 
 export type { ContentEnvironment, Saved } from './content-environment.ts';
 export type { SaveTarget } from './save-requests.ts';
@@ -31,6 +33,9 @@ export class FileContent implements Borrower {
   readonly #sent: SentRanges;
   readonly #saves = new Mutex();
   readonly #owner: ContentOwner | undefined;
+  readonly #log: FileLog | undefined;
+  /** What the save in progress ends with, in the log. */
+  #upTo = 0;
   /** For whoever writes into it bit by bit. */
   readonly #written: WriteTarget;
   #stored: StoredContent | undefined;
@@ -40,7 +45,7 @@ export class FileContent implements Borrower {
   #savedGeneration = 0;
   #isLocal = false;
   /** A save that failed and may have been done all the same. */
-  #doubt: (Doubt & { readonly size: number; readonly generation: number }) | undefined;
+  #doubt: (Doubt & { readonly size: number; readonly generation: number; readonly upTo: number }) | undefined;
   /** What such a save has stored, until a `save` has told of it. */
   #settled: Saved | undefined;
   /** Ends the save in progress. */
@@ -57,8 +62,12 @@ export class FileContent implements Borrower {
     this.#environment = environment;
     this.#stored = stored;
     this.#overlay = new Overlay(memory, stored?.size ?? 0);
-    const { store, blocks, telemetry, clock, sizes = UPLOAD_SIZES } = environment;
-    this.#upload = new FileUpload({ store, blocks, memory, telemetry, clock, sizes }, this.#overlay, target, () => {
+    const { store, blocks, telemetry, clock, sizes = UPLOAD_SIZES, cellLimit } = environment;
+    const log = owner && environment.unsavedLog?.of(() => this.#unsavedBase(target));
+    this.#log = log;
+    const intent = log && ((about: Omit<SaveIntent, 'n'>) => log.intent({ ...about, n: this.#upTo }));
+    const uploading = { store, blocks, memory, telemetry, clock, sizes, cellLimit, log, intent };
+    this.#upload = new FileUpload(uploading, this.#overlay, target, () => {
       owner?.save().catch(() => {});
     });
     this.#owner = owner;
@@ -73,7 +82,32 @@ export class FileContent implements Borrower {
       maySend: () => this.#maySend,
       betweenSaves: work => this.#saves.run(work),
       checkSize: size => this.#checkSize(size),
+      ...(log && {
+        logged: async (offset, slices, signal) => {
+          if (this.#isLocal) return () => {};
+          const n = await log.bytes(offset, slices, signal);
+          return isPut => (isPut ? log.applied(n) : log.undo(n));
+        },
+      }),
     };
+  }
+
+  /** For the journal: what the next daemon needs beside the changes. */
+  #unsavedBase(target: () => SaveTarget): UnsavedBase | undefined {
+    try {
+      const { key, condition, describe } = target();
+      const stored = this.#stored?.version;
+      return {
+        key,
+        condition: stored ? { ifMatch: stored.etag } : condition,
+        description: describe(),
+        stored,
+        grid: this.#upload.grid,
+      };
+    } catch {
+      // Another client's version has its name just now, and its bytes have none: only a save finds one.
+      return undefined;
+    }
   }
 
   /** In bytes, with what is unsaved. */
@@ -171,6 +205,7 @@ export class FileContent implements Borrower {
   write(offset: number, data: Uint8Array, waiter?: Waiter): Awaitable<void> {
     this.#checkSize(offset + data.length);
     if (data.length === 0) return;
+    if (this.#written.logged && !this.#isLocal) return writeLogged(this.#written, offset, data, waiter?.signal);
     if (this.#sent.intersects(offset, offset + data.length))
       return writeWaiting(this.#written, offset, data, waiter?.signal);
     const { memory } = this.#environment.spool;
@@ -184,6 +219,9 @@ export class FileContent implements Borrower {
     const offset = this.#overlay.size;
     this.#checkSize(offset + data.length);
     if (data.length === 0) return offset;
+    if (this.#written.logged && !this.#isLocal) {
+      return writeLogged(this.#written, offset, data, waiter?.signal).then(() => offset);
+    }
     const { memory } = this.#environment.spool;
     const cost = this.#overlay.blocks.cost(offset, data.length);
     if (!memory.tryAdmit(cost)) return appendWaiting(this.#written, data, waiter?.signal);
@@ -198,16 +236,20 @@ export class FileContent implements Borrower {
     if (size > 0 && this.#sent.intersects(size, size + 1)) {
       return this.#sent.recall(size, size + 1).then(() => this.truncate(size));
     }
+    const logged = this.#isLocal ? undefined : this.#log?.truncated(size);
     this.#upload.touched(Math.min(size, this.#overlay.size), Number.POSITIVE_INFINITY);
     this.#overlay.truncate(size);
     if (size === 0) this.#lendBack();
+    return logged;
   }
 
   /** O_TRUNC: nothing is left, and that is unsaved even if there was nothing before. The base stays for the condition. */
-  reset(): void {
+  reset(): Awaitable<void> {
+    const logged = this.#isLocal ? undefined : this.#log?.truncated(0);
     this.#upload.touched(0, Number.POSITIVE_INFINITY);
     this.#overlay.truncate(0);
     this.#lendBack();
+    return logged;
   }
 
   /** Makes `length` bytes at `offset` zeros, as far as the file reaches. @throws {StoreError} as `write`. */
@@ -217,8 +259,10 @@ export class FileContent implements Borrower {
     if (this.#sent.intersects(offset, end)) {
       return this.#sent.recall(offset, end).then(() => this.zero(offset, length));
     }
+    const logged = this.#isLocal ? undefined : this.#log?.zeroed(offset, end - offset);
     this.#upload.touched(offset, end);
     this.#overlay.clear(offset, end);
+    return logged;
   }
 
   /** The next offset from `offset` on with data, or in a hole (the end of the file is one); undefined: ENXIO. */
@@ -263,6 +307,8 @@ export class FileContent implements Borrower {
    */
   #borrow(from: FileContent, fromOffset: number, offset: number, length: number): boolean {
     const source = from.#base;
+    // The next daemon could not have the bytes of what has been changed or deleted meanwhile.
+    if (this.#log) return false;
     const { size, limit } = this.#overlay;
     if (!source || source.leaving > 0 || from === this || from.#isLocal || this.#isLocal || this.#doubt) return false;
     if (this.#saves.locked || fromOffset !== offset || offset !== size || size !== limit) return false;
@@ -310,16 +356,46 @@ export class FileContent implements Borrower {
     return this.#saves.run(() => this.#saveNow(signal, condition));
   }
 
+  /** Before anything is written: goes on with an upload of an earlier daemon, of which parts `numbers` will be adopted. */
+  resume(uploadId: string, numbers: readonly number[]): void {
+    this.#upload.resume(uploadId, numbers);
+  }
+
+  /** That upload has `part`, which is the place of its bytes from now on. */
+  adopt(part: JournaledPart): void {
+    this.#overlay.sentElsewhere(part.offset, part.offset + part.size);
+    this.#upload.adopt(part);
+  }
+
+  /** What was sent and is nowhere else is lost: zeros take its place. Returns how many bytes those are. */
+  loseSent(): number {
+    this.#upload.giveUp();
+    return this.#overlay.loseSent();
+  }
+
+  /** Nobody will save it any more. What an earlier daemon has sent is left to whoever tries again. */
+  abandon(): void {
+    this.#upload.abandon();
+    this.#forget();
+  }
+
   /** The target has another key: parts sent for the old one are of no use. What is nowhere else must be saved before. */
   renamed(): void {
     if (this.#sent.isEmpty) this.#upload.renamed();
     this.#clearDoubt();
+    void this.#log?.moved();
+  }
+
+  /** What is noted of it in the journal, its name, its base or its description, is another. Resolves when that is noted. */
+  async restated(): Promise<void> {
+    await this.#log?.moved();
   }
 
   /** The file has lost its name while open: what is written from now on is for its handles only, and is never sent. */
   keepLocal(): void {
     this.#isLocal = true;
     this.#upload.giveUp();
+    void this.#log?.over();
   }
 
   /**
@@ -409,6 +485,7 @@ export class FileContent implements Borrower {
     // It may have been a PUT, with parts of an earlier upload still there.
     this.#upload.giveUp();
     this.#upload.committed();
+    this.#log?.saved(doubt.upTo);
     const { description } = doubt;
     this.#settled = { written: { etag: info.etag, serverDate: info.serverDate }, description, content };
   }
@@ -421,6 +498,7 @@ export class FileContent implements Borrower {
     this.#savedGeneration = this.#overlay.generation;
     this.#settled = undefined;
     this.#spiller.unregister();
+    void this.#log?.over();
   }
 
   #checkSize(size: number): void {
@@ -454,6 +532,8 @@ export class FileContent implements Borrower {
     const stored = this.#stored;
     const base = this.#base;
     const isOther = base !== stored;
+    this.#upTo = this.#log?.cut() ?? 0;
+    const upTo = this.#upTo;
     const capture = this.#overlay.beginSave();
     spool.memory.began();
     let committed = false;
@@ -477,13 +557,14 @@ export class FileContent implements Borrower {
       this.#stored = content;
       this.#savedGeneration = capture.generation;
       this.#settled = undefined;
+      this.#log?.saved(upTo);
       committed = true;
       if (this.#overlay.blocks.count === 0) this.#spiller.unregister();
       return { written, description, content };
     } catch (error) {
       const { doubt } = this.#upload;
       if (doubt && !stop.aborted) {
-        this.#doubt = { ...doubt, size: capture.size, generation: capture.generation };
+        this.#doubt = { ...doubt, size: capture.size, generation: capture.generation, upTo };
         this.#overlay.doubtSave();
       }
       if (isOther && base) await expectUnchanged(this.#environment.store, base, error);

@@ -85,6 +85,10 @@ export class ForwardingStore implements ObjectStore {
     return this.inner.deleteMany(keys, options);
   }
 
+  resumeUpload(key: string, uploadId: string): Upload {
+    return this.inner.resumeUpload(key, uploadId);
+  }
+
   abortUpload(key: string, uploadId: string): Promise<void> {
     return this.inner.abortUpload(key, uploadId);
   }

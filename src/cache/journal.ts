@@ -12,18 +12,21 @@ import { createHash } from 'node:crypto';
 import type { Clock } from '../concurrency.ts';
 import { FsError } from '../errors.ts';
 import type { Log } from '../telemetry.ts';
-import type { JournalDirectory, JournalFile } from './journal-files.ts';
+import { type Entry, LiveEntry, LogFile, type NewRecord, nameOf } from './journal-entry.ts';
+import type { JournalDirectory } from './journal-files.ts';
 import { FoundFiles, type FoundRecord } from './journal-found.ts';
 import {
   bodyChecksum,
+  decodeRecord,
   encodeRecord,
-  type FileSeed,
   fileHeader,
   type RecordMeta,
   type ScannedRecord,
   SYNCED,
 } from './journal-record.ts';
+import { JournalRoom } from './journal-room.ts';
 
+export type { Entry, NewRecord } from './journal-entry.ts';
 export type { FoundRecord } from './journal-found.ts';
 
 const MIB = 1024 * 1024;
@@ -54,65 +57,19 @@ export interface JournalOptions {
   readonly log: Log;
 }
 
-/** What is to be appended. `body` must not change until the append has settled. */
-export interface NewRecord {
-  readonly meta: RecordMeta;
-  readonly body?: readonly Uint8Array[];
+/** How a record is appended. */
+export interface AppendOptions {
+  /** Resolves when it is in the file, whatever was promised of others. */
+  readonly unsynced?: boolean;
+  /** An entry of the same owner: it becomes one with it where both lie in one file. */
+  readonly join?: Entry | undefined;
+  /** Small, and about what is there already: it goes in even where there is no room. */
+  readonly must?: boolean;
 }
 
-/** A record in the log that somebody still needs. */
-export interface Entry {
-  readonly bodyLength: number;
-}
-
-/** One file of the row. */
-class LogFile {
-  readonly name: string;
-  readonly number: number;
-  readonly file: JournalFile;
-  readonly seed: FileSeed;
-  readonly live = new Set<LiveEntry>();
-  liveBytes = 0;
-  size: number;
-  readers = 0;
-  isGone = false;
-
-  constructor(number: number, file: JournalFile, seed: FileSeed, size: number) {
-    this.name = nameOf(number);
-    this.number = number;
-    this.file = file;
-    this.seed = seed;
-    this.size = size;
-  }
-}
-
-class LiveEntry implements Entry {
-  file: LogFile;
-  /** Of the record in its file. */
-  offset: number;
-  readonly length: number;
-  readonly meta: RecordMeta;
-  readonly bodyLength: number;
-  bodyCrc: number;
-  refs = 1;
-
-  constructor(file: LogFile, { offset, length, meta, bodyLength, bodyCrc }: ScannedRecord) {
-    this.file = file;
-    this.offset = offset;
-    this.length = length;
-    this.meta = meta;
-    this.bodyLength = bodyLength;
-    this.bodyCrc = bodyCrc;
-  }
-
-  get bodyOffset(): number {
-    return this.offset + this.length - this.bodyLength;
-  }
-}
-
-interface Waiting {
+interface Waiting extends AppendOptions {
   readonly records: readonly NewRecord[];
-  /** A record that is written once more. */
+  /** Records that are written once more. */
   readonly moved?: LiveEntry;
   readonly bytes: number;
   resolve(entries: LiveEntry[]): void;
@@ -122,6 +79,8 @@ interface Waiting {
 export class Journal {
   readonly #options: JournalOptions;
   readonly #owner: Uint8Array;
+  /** Who waits for room. */
+  readonly room: JournalRoom;
   readonly #files: LogFile[] = [];
   #nextNumber = 1;
   /** Files of earlier daemons are read only: what a power cut left behind their last whole record is unknown. */
@@ -149,6 +108,13 @@ export class Journal {
   constructor(options: JournalOptions) {
     this.#options = options;
     this.#owner = createHash('sha256').update(options.owner).digest();
+    this.room = new JournalRoom(
+      options.clock,
+      bytes => this.hasRoom(bytes),
+      () => `the journal in ${options.directory.path} holds ${this.#used} of ${options.limit} bytes`,
+    );
+    // Others may have made room on the disk.
+    this.room.pressed.add(() => void this.#askSpace().then(() => this.room.serve()));
   }
 
   /**
@@ -186,6 +152,11 @@ export class Journal {
     return this.#options.limit;
   }
 
+  /** Why nothing is promised any more: the disk has failed. */
+  get failed(): Error | undefined {
+    return this.#failed;
+  }
+
   /** Whether records of `bytes` in all may be appended now. */
   hasRoom(bytes: number): boolean {
     const { limit, minFree = 0 } = this.#options;
@@ -198,9 +169,9 @@ export class Journal {
    * Appends `records`, in order, with nothing between them. Resolves when they are as safe as was promised.
    * @throws {FsError} ENOSPC where there is no room; EIO where the disk fails.
    */
-  append(records: readonly NewRecord[]): Promise<Entry[]> {
+  append(records: readonly NewRecord[], options: AppendOptions = {}): Promise<Entry[]> {
     const bytes = records.reduce((sum, { body }) => sum + 512 + lengthOf(body), 0);
-    if (!this.hasRoom(bytes)) {
+    if (this.#failed || this.#closed || !(options.must || this.hasRoom(bytes))) {
       const why = this.#failed ? this.#failed.message : `it holds ${this.#used} of ${this.limit} bytes`;
       return Promise.reject(
         new FsError(
@@ -209,7 +180,7 @@ export class Journal {
         ),
       );
     }
-    return this.#enqueue(records, bytes);
+    return this.#enqueue(records, bytes, options);
   }
 
   /**
@@ -283,9 +254,13 @@ export class Journal {
 
   // --- writing --------------------------------------------------------------------------------------------------------
 
-  #enqueue(records: readonly NewRecord[], bytes: number, moved?: LiveEntry): Promise<LiveEntry[]> {
+  #enqueue(
+    records: readonly NewRecord[],
+    bytes: number,
+    options: AppendOptions & { readonly moved?: LiveEntry } = {},
+  ): Promise<LiveEntry[]> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ records, bytes, resolve, reject, ...(moved && { moved }) });
+      this.#waiting.push({ ...options, records, bytes, resolve, reject });
       this.#coming += bytes;
       this.#writing ??= this.#writeAll();
     });
@@ -300,13 +275,16 @@ export class Journal {
       try {
         if (this.#failed) throw this.#failed;
         const entries = await this.#write(batch);
-        if (this.#options.sync === 'close') await this.#sync();
+        const isSynced = this.#options.sync === 'close' && batch.some(({ unsynced }) => !unsynced);
+        batch.forEach(({ unsynced, resolve }, i) => void (unsynced && resolve(entries[i]!)));
+        if (isSynced) await this.#sync();
         else this.#syncSoon();
-        batch.forEach((each, i) => void each.resolve(entries[i]!));
+        batch.forEach(({ unsynced, resolve }, i) => void (unsynced || resolve(entries[i]!)));
       } catch (error) {
         for (const each of batch) each.reject(journalError(error, this.#options.directory.path));
       } finally {
         for (const { bytes } of batch) this.#coming -= bytes;
+        this.room.serve();
       }
     }
     // In the turn in which nobody waits any more: who comes next begins anew.
@@ -334,13 +312,23 @@ export class Journal {
     this.#used += at - file.size;
     file.size = at;
     if (this.#sinceSpace > SPACE_STEP) void this.#askSpace();
-    return batch.map(({ moved }, i) =>
-      places[i]!.map(place => {
-        if (!moved) return this.#live(file, place);
-        this.#moveTo(moved, file, place);
-        return moved;
-      }),
-    );
+    return batch.map(({ moved, join }, i) => {
+      if (moved) {
+        this.#moveTo(moved, file, places[i]!);
+        return [moved];
+      }
+      return places[i]!.map(
+        place => this.#joined(join as LiveEntry | undefined, file, place) ?? this.#live(file, place),
+      );
+    });
+  }
+
+  /** `join` with one record more, where it lies in this file and is needed still. */
+  #joined(join: LiveEntry | undefined, file: LogFile, place: ScannedRecord): LiveEntry | undefined {
+    if (join?.file !== file || join.refs <= 0) return undefined;
+    join.join(place);
+    file.liveBytes += place.length;
+    return join;
   }
 
   /** The file that is written to; a new one when that is full. All of the last one is safe before. */
@@ -432,12 +420,10 @@ export class Journal {
     if (file.live.delete(entry)) file.liveBytes -= entry.length;
   }
 
-  #moveTo(entry: LiveEntry, file: LogFile, { offset, bodyCrc }: ScannedRecord): void {
+  #moveTo(entry: LiveEntry, file: LogFile, records: readonly ScannedRecord[]): void {
     this.#forget(entry);
     if (entry.refs <= 0) return;
-    entry.file = file;
-    entry.offset = offset;
-    entry.bodyCrc = bodyCrc;
+    entry.moveTo(file, records);
     file.live.add(entry);
     file.liveBytes += entry.length;
   }
@@ -478,6 +464,7 @@ export class Journal {
       this.#files.shift();
       this.#used -= oldest.size;
       this.#sinceSpace -= oldest.size;
+      this.room.freed();
       oldest.isGone = true;
       this.#letGo(oldest);
     }
@@ -487,11 +474,31 @@ export class Journal {
     this.#isMoving = true;
     try {
       for (const entry of [...oldest.live]) {
-        const body = await this.body(entry);
-        if (entry.refs > 0) await this.#enqueue([{ meta: entry.meta, body: [body] }], entry.length, entry);
+        const records = await this.#recordsOf(entry);
+        if (entry.refs > 0) await this.#enqueue(records, entry.length, { moved: entry });
       }
     } finally {
       this.#isMoving = false;
+    }
+  }
+
+  /** @throws {FsError} EIO where the disk has not got them any more. */
+  async #recordsOf(entry: LiveEntry): Promise<NewRecord[]> {
+    const { file, places } = entry;
+    const records: NewRecord[] = [];
+    file.readers++;
+    try {
+      for (const { offset, length } of places) {
+        const bytes = Buffer.allocUnsafeSlow(length);
+        const read = await file.file.read(offset, bytes);
+        const record = read === length ? decodeRecord(bytes, 0, file.seed) : undefined;
+        if (!record) throw new FsError('EIO', `the journal ${file.name} has lost bytes at ${offset}`);
+        records.push({ meta: record.meta, body: [bytes.subarray(length - record.bodyLength)] });
+      }
+      return records;
+    } finally {
+      file.readers--;
+      this.#letGo(file);
     }
   }
 
@@ -499,10 +506,6 @@ export class Journal {
   #letGo(file: LogFile): void {
     if (file.isGone && file.readers === 0) void file.file.close().catch(() => {});
   }
-}
-
-function nameOf(number: number): string {
-  return `${String(number).padStart(8, '0')}.journal`;
 }
 
 function lengthOf(body: readonly Uint8Array[] = []): number {

@@ -337,6 +337,15 @@ export class Overlay {
     this.sent.add(start, end);
   }
 
+  /** What is sent is lost: zeros take its place. Returns how many bytes those are. */
+  loseSent(): number {
+    const { bytes } = this.sent;
+    const lost = this.sent.copy();
+    this.sent.clear();
+    lost.visit(0, Number.POSITIVE_INFINITY, (start, end) => this.clear(start, end));
+    return bytes;
+  }
+
   /** `start` … `end` came to be in a part that the store has, without passing here: it is there only. */
   sentElsewhere(start: number, end: number): void {
     this.#expectAtHand(start, end);

@@ -27,6 +27,11 @@ export class PartGrid {
     this.cells = limits.maxParts;
   }
 
+  /** What makes two grids the same on one store: bytes of the smallest cell, and of the largest that is held. */
+  get shape(): readonly [part: number, most: number] {
+    return [this.#part, this.#mostHeld];
+  }
+
   sizeOf(cell: number): number {
     const tier = Math.floor(cell / this.#perSize);
     return Math.min(this.#part * 2 ** tier, tier < HELD_TIERS ? this.#mostHeld : this.#maxPart, this.#maxPart);

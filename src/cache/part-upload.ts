@@ -21,6 +21,8 @@ export interface SentPart extends SentRange {
   /** Settles when the store has it, or will not have it. */
   readonly done: Promise<UploadedPart>;
   arrived: boolean;
+  /** As soon as it has arrived. */
+  uploaded?: UploadedPart;
   failed: boolean;
   live: boolean;
   captured: boolean;
@@ -44,19 +46,34 @@ export class PartUpload {
   readonly #lastOf = new Map<number, Promise<unknown>>();
   /** The upload could not begin. */
   broken = false;
+  /** As soon as the store has told it. */
+  uploadId: string | undefined;
   /** What the store said when it did not know the upload any more. */
   vanished: unknown;
 
-  constructor(store: ObjectStore, clock: Clock, key: string, description: ObjectDescription) {
+  /** `resumed`: one that was begun earlier; else one is begun. */
+  constructor(
+    store: Pick<ObjectStore, 'beginUpload'>,
+    clock: Clock,
+    key: string,
+    description: ObjectDescription,
+    resumed?: Upload,
+  ) {
     this.#clock = clock;
     this.#begunAt = clock.monotonic();
     this.key = key;
     this.description = description;
     // Not to be interrupted: an upload of which we never learned the id could not be aborted any more.
-    this.#upload = store.beginUpload(key, description);
-    this.#upload.catch(() => {
-      this.broken = true;
-    });
+    this.uploadId = resumed?.uploadId;
+    this.#upload = resumed ? Promise.resolve(resumed) : store.beginUpload(key, description);
+    this.#upload.then(
+      ({ uploadId }) => {
+        this.uploadId = uploadId;
+      },
+      () => {
+        this.broken = true;
+      },
+    );
   }
 
   get stopped(): boolean {
@@ -87,8 +104,9 @@ export class PartUpload {
     })();
     const part: SentPart = { ...range, done, arrived: false, failed: false, required: false, ...marks };
     done.then(
-      () => {
+      uploaded => {
         part.arrived = true;
+        part.uploaded = uploaded;
       },
       () => {
         part.failed = true;
@@ -98,6 +116,13 @@ export class PartUpload {
     this.#lastOf.set(range.number, done);
     this.#put(part);
     return part;
+  }
+
+  /** A part that the store has since an earlier daemon, the only place of its bytes. */
+  adopt(uploaded: UploadedPart, offset: number): void {
+    const { number, size } = uploaded;
+    const marks = { arrived: true, failed: false, live: true, captured: false, required: true };
+    this.#put({ number, offset, size, uploaded, done: Promise.resolve(uploaded), ...marks });
   }
 
   /** Takes the place of the part with its number, and of those that it overlaps. */

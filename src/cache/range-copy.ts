@@ -138,16 +138,21 @@ async function copyThroughMemory(
       let used = 0;
       try {
         const reply = await source.read(at + shift, step);
+        let logged: ((isPut: boolean) => void) | undefined;
+        let isPut = false;
         try {
+          if (!only && reply.slices.length > 0) logged = await target.logged?.(at, reply.slices, signal);
           // It was sent meanwhile, and let go: once more.
           if (!only && sent.intersects(at, at + step)) continue;
           const bytes = reply.slices.reduce((sum, slice) => sum + slice.length, 0);
+          isPut = true;
           for (const [from, to] of only ? storedWithin(overlay, at, at + bytes) : [[at, at + bytes] as const]) {
             used += putPiece(target, reply.slices, from - at, to - at, at);
           }
           if (bytes === 0) return copied;
           copied += bytes;
         } finally {
+          logged?.(isPut);
           reply.release?.();
         }
       } finally {

@@ -20,6 +20,7 @@ import { assemble, type Body } from './part-body.ts';
 import type { PartUpload, SentPart } from './part-upload.ts';
 import type { StoredContent } from './stored-content.ts';
 import type { UnsavedMemory } from './unsaved-memory.ts';
+import type { SaveIntent } from './unsaved-records.ts';
 import type { PlannedPart, SentRange } from './upload-plan.ts';
 
 /** Where a save goes, asked for anew each time. */
@@ -48,19 +49,23 @@ export interface Beneath {
   readonly zeros: ObjectVersion | undefined;
 }
 
+export interface SaveEnvironment {
+  readonly store: ObjectStore;
+  readonly blocks: BlockCache;
+  readonly memory: UnsavedMemory;
+  /** Told what the store is about to be asked for, before it is. */
+  readonly intent?: ((about: Omit<SaveIntent, 'n'>) => Promise<void>) | undefined;
+}
+
 export class SaveRequests {
-  readonly #environment: { readonly store: ObjectStore; readonly blocks: BlockCache; readonly memory: UnsavedMemory };
+  readonly #environment: SaveEnvironment;
   readonly #overlay: Overlay;
   readonly #parallel: number;
   /** Set when one has failed though the store may have done what it was asked to. */
   doubt: Doubt | undefined;
 
   /** `parallel`: parts sent at once. */
-  constructor(
-    environment: { readonly store: ObjectStore; readonly blocks: BlockCache; readonly memory: UnsavedMemory },
-    overlay: Overlay,
-    parallel: number,
-  ) {
+  constructor(environment: SaveEnvironment, overlay: Overlay, parallel: number) {
     this.#environment = environment;
     this.#overlay = overlay;
     this.#parallel = parallel;
@@ -113,6 +118,7 @@ export class SaveRequests {
     try {
       const description = target.describe();
       const options = signal === undefined ? {} : { signal };
+      await this.#environment.intent?.({ size: capture.size, metadata: description.metadata, etag: undefined });
       const written = await store.put(target.key, body.slices, description, target.condition, options).catch(error => {
         if (isUncertain(error)) this.doubt = { key: target.key, etag: etagOfBody(body.slices), description };
         throw error;
@@ -173,6 +179,8 @@ export class SaveRequests {
       run([...indexes('send'), ...indexes('sent')], this.#parallel),
     ]);
     if (first) throw first.error;
+    const { metadata } = parts.description;
+    await this.#environment.intent?.({ size: capture.size, metadata, etag: etagOfParts(uploaded) });
     const written = await parts.complete(uploaded, target.condition, signal).catch(error => {
       const { key, description } = parts;
       if (isUncertain(error)) this.doubt = { key, etag: etagOfParts(uploaded), description };

@@ -1,8 +1,9 @@
 /**
  * Uploads in parts that are in progress, in the journal: what a killed daemon leaves behind is paid for and seen by nobody.
  *
- * `upload` {key, uploadId} when it has begun, `uploaded` {uploadId} when it has ended either way. The next mount aborts
- * those that have no end: their bytes belong to files of which nobody was told that they are saved.
+ * `upload` {key, uploadId} when it has begun, `uploaded` {uploadId} when it has ended either way. The next mount resumes
+ * those with parts of files that the journal has otherwise, and aborts all others that have no end: their bytes belong to
+ * files of which nobody was told that they are saved.
  */
 import { forEachLimit } from '../concurrency.ts';
 import type { ObjectDescription, ObjectStore, RequestOptions, Upload, UploadedPart } from '../s3/store.ts';
@@ -22,6 +23,9 @@ export function isUploadRecord({ meta }: FoundRecord<Entry>): boolean {
 export class TrackedUploads extends ForwardingStore {
   readonly #journal: Journal;
   readonly #telemetry: Telemetry;
+  /** Of uploads that an earlier daemon has left to be resumed: their notes. */
+  readonly #left = new Map<string, Entry>();
+  readonly #begun = new Map<string, Entry>();
 
   constructor(inner: ObjectStore, journal: Journal, telemetry: Telemetry) {
     super(inner);
@@ -32,13 +36,31 @@ export class TrackedUploads extends ForwardingStore {
   override async beginUpload(key: string, description: ObjectDescription, options?: RequestOptions): Promise<Upload> {
     const upload = await super.beginUpload(key, description, options);
     const { uploadId } = upload;
-    // Without room in the journal it goes on without a note: rules of the bucket are for what is forgotten.
-    const [entry] = await this.#journal.append([{ meta: { t: 'upload', key, uploadId } }]).catch(() => []);
-    let isOver = false;
+    // With a disk that fails it goes on without a note: rules of the bucket are for what is forgotten.
+    const [entry] = await this.#journal
+      .append([{ meta: { t: 'upload', key, uploadId } }], { must: true })
+      .catch(() => []);
+    if (entry) this.#begun.set(uploadId, entry);
+    return this.#tracked(upload);
+  }
+
+  /** What an earlier daemon has noted is ended with it. */
+  override resumeUpload(key: string, uploadId: string): Upload {
+    return this.#tracked(super.resumeUpload(key, uploadId));
+  }
+
+  /** Left by an earlier daemon, and neither ended nor swept. */
+  isLeft(uploadId: string): boolean {
+    return this.#left.has(uploadId);
+  }
+
+  #tracked(upload: Upload): Upload {
+    const { key, uploadId } = upload;
     const over = (): void => {
-      if (isOver || !entry) return;
-      isOver = true;
-      this.#ended(uploadId, entry);
+      const entry = this.#left.get(uploadId) ?? this.#begun.get(uploadId);
+      this.#left.delete(uploadId);
+      this.#begun.delete(uploadId);
+      if (entry) this.#ended(uploadId, entry);
     };
     return {
       key,
@@ -63,14 +85,22 @@ export class TrackedUploads extends ForwardingStore {
     this.#journal.release(entry);
   }
 
-  /** Ends what an earlier daemon has left in progress; returns how many those were. Never rejects. */
-  async sweep(found: readonly FoundRecord<Entry>[]): Promise<number> {
+  /**
+   * Ends what an earlier daemon has left in progress; returns how many those were. Never rejects. Those that `isWanted` are
+   * left to whoever resumes them.
+   */
+  async sweep(
+    found: readonly FoundRecord<Entry>[],
+    isWanted: (uploadId: string) => boolean = () => false,
+  ): Promise<number> {
     const open = new Map<string, { readonly key: string; readonly entry: Entry }>();
     const ended = new Set(found.flatMap(({ meta }) => (meta.t === 'uploaded' ? [meta['uploadId']] : [])));
     for (const { meta, entry } of found) {
       const { key, uploadId } = meta;
       const isOpen = meta.t === 'upload' && typeof key === 'string' && typeof uploadId === 'string';
-      if (isOpen && !ended.has(uploadId) && !open.has(uploadId)) open.set(uploadId, { key, entry });
+      const isLeft = isOpen && !ended.has(uploadId);
+      if (isLeft && isWanted(uploadId) && !this.#left.has(uploadId)) this.#left.set(uploadId, entry);
+      else if (isLeft && !isWanted(uploadId) && !open.has(uploadId)) open.set(uploadId, { key, entry });
       else this.#journal.release(entry);
     }
     await forEachLimit(open, PARALLEL_ABORTS, async ([uploadId, { key, entry }]) => {

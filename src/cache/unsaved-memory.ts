@@ -262,6 +262,11 @@ export class UnsavedMemory {
     }
   }
 
+  /** Lets go of all that the store has: not for memory, but for another place where it takes room. */
+  letGoSent(): void {
+    this.#letGo(Number.POSITIVE_INFINITY);
+  }
+
   #letGo(wanted: number): boolean {
     let freed = 0;
     for (const holder of this.#holders) {

@@ -18,9 +18,11 @@ import { type Capture, changedRanges, type Overlay, zeroRanges } from './overlay
 import { PartGrid, planCellCopies } from './part-grid.ts';
 import { PartUpload, type SentPart } from './part-upload.ts';
 import { RangeSet } from './ranges.ts';
-import { SaveRequests, type SaveTarget, type Stored } from './save-requests.ts';
+import { type SaveEnvironment, SaveRequests, type SaveTarget, type Stored } from './save-requests.ts';
 import { BLOCK_SIZE, type StoredContent } from './stored-content.ts';
+import type { FileLog } from './unsaved-log.ts';
 import type { UnsavedMemory } from './unsaved-memory.ts';
+import type { JournaledPart } from './unsaved-records.ts';
 import { planUpload, type SentRange, type UploadSizes } from './upload-plan.ts';
 import { dropZeros, zerosFor } from './zero-object.ts';
 
@@ -31,6 +33,11 @@ export interface UploadEnvironment {
   readonly telemetry: Telemetry;
   readonly clock: Clock;
   readonly sizes: UploadSizes;
+  /** Bytes of the largest cell that is held in memory. Default: by the limit of memory. */
+  readonly cellLimit?: number | undefined;
+  /** Where parts are noted. */
+  readonly log?: FileLog | undefined;
+  readonly intent?: SaveEnvironment['intent'];
 }
 
 /** Parts sent at once: one connection carries about 90 MB/s, and twelve of 8 MiB fit in the share of a 256 MiB budget. */
@@ -51,6 +58,8 @@ export class FileUpload {
   readonly #behind: CellsBehind;
   readonly #parallel: number;
   #parts: PartUpload | undefined;
+  /** It was begun by an earlier daemon. */
+  #isResumed = false;
   /** Whole cells not sent yet. */
   readonly #ready = new Set<number>();
   /** Cells sent ahead since the last save: one that is rewritten waits for the save, or it would be sent each time. */
@@ -75,12 +84,32 @@ export class FileUpload {
     this.#tooOld = tooOld;
     this.#overlay = overlay;
     this.#target = target;
-    const most = Math.floor((environment.memory.limit * CELL_SHARE) / BLOCK_SIZE) * BLOCK_SIZE;
-    this.#grid = new PartGrid(environment.sizes, environment.store.limits, most);
+    const held = Math.floor((environment.memory.limit * CELL_SHARE) / BLOCK_SIZE) * BLOCK_SIZE;
+    this.#grid = new PartGrid(environment.sizes, environment.store.limits, environment.cellLimit ?? held);
     this.#behind = new CellsBehind(this.#grid);
     const fitting = Math.floor((environment.memory.limit * 0.75) / this.#grid.sizeOf(0));
     this.#parallel = Math.max(1, Math.min(PARALLEL_PARTS, fitting));
     this.#requests = new SaveRequests(environment, overlay, this.#parallel);
+  }
+
+  /** What makes its parts fit those of another daemon. */
+  get grid(): readonly [part: number, most: number] {
+    return this.#grid.shape;
+  }
+
+  /** Goes on with an upload of an earlier daemon. Its parts `numbers` are to be adopted, and not sent before. */
+  resume(uploadId: string, numbers: readonly number[]): void {
+    const { store, clock } = this.#environment;
+    const { key, describe } = this.#target();
+    this.#parts = new PartUpload(store, clock, key, describe(), store.resumeUpload(key, uploadId));
+    this.#isResumed = true;
+    for (const number of numbers) this.#sentAhead.add(number - 1);
+  }
+
+  /** The upload that was resumed has `part`. */
+  adopt({ number, etag, crc32, offset, size }: JournaledPart): void {
+    this.#parts?.adopt({ number, etag, size, ...(crc32 !== undefined && { crc32 }) }, offset);
+    this.#parts?.watchAge(this.#tooOld);
   }
 
   /** Set when `save` has rejected though the store may have done what it was asked to. */
@@ -139,6 +168,7 @@ export class FileUpload {
       part.required = true;
       parts.watchAge(this.#tooOld);
       this.#overlay.letGo(part.offset, end);
+      this.#note(parts, [part], journaled => this.#environment.log?.letGo(journaled));
       return true;
     }
     return false;
@@ -200,12 +230,26 @@ export class FileUpload {
     const isCurrent = this.#parts === parts && parts.vanished === undefined;
     const right = isCurrent ? sent.filter(part => part.live) : [];
     for (const part of right) part.required = true;
+    await this.#note(parts, right, journaled => this.#environment.log?.copied(journaled));
     if (right.length > 0) parts.watchAge(this.#tooOld);
     for (const range of ranges) {
       if (right.some(({ number }) => number === range.number)) continue;
       for (const cell of cellsOf(range)) this.#sentAhead.delete(cell);
     }
     return right;
+  }
+
+  /** Tells the journal of parts that the store has. Never rejects: without a note they are sent again. */
+  async #note(
+    { uploadId }: PartUpload,
+    parts: readonly SentPart[],
+    how: (parts: readonly JournaledPart[]) => Promise<void> | undefined,
+  ): Promise<void> {
+    if (!this.#environment.log || uploadId === undefined || parts.length === 0) return;
+    const journaled = parts.map(({ offset, uploaded }) => ({ uploadId, offset, ...uploaded! }));
+    await how(journaled)?.catch((error: unknown) => {
+      this.#environment.telemetry.log.debug({ error }, 'parts are not noted in the journal');
+    });
   }
 
   /** What was sent and let go is lost: why. Undefined while it can still be completed. */
@@ -258,6 +302,12 @@ export class FileUpload {
     this.#run(parts.abort());
   }
 
+  /** The same, but for an upload that an earlier daemon had begun: somebody else will go on with that. */
+  abandon(): void {
+    if (this.#isResumed) this.#forgetParts();
+    else this.giveUp();
+  }
+
   /** The name is another: what was sent under the old one is given up, and sent once more. */
   renamed(): void {
     for (const { number, offset, size, live } of this.#parts?.parts ?? []) {
@@ -271,6 +321,7 @@ export class FileUpload {
   #forgetParts(): void {
     this.#parts?.ended();
     this.#parts = undefined;
+    this.#isResumed = false;
     this.#sentAhead.clear();
     this.#behind.clear();
     this.#isHurried = false;
@@ -315,13 +366,18 @@ export class FileUpload {
     this.#inFlight++;
     memory.began();
     const capture = this.#overlay.capture(offset, offset + size);
+    const after = this.#environment.log?.position ?? 0;
     const part = this.#requests.send(parts, { number: cell + 1, offset, size }, capture, undefined, {
       live: true,
       captured: false,
     });
     this.#behind.sent(cell, part);
     const sending = part.done.then(
-      () => {},
+      () => {
+        if (part.live && this.#parts === parts) {
+          void this.#note(parts, [part], ([noted]) => this.#environment.log?.sent(noted!, after));
+        }
+      },
       (error: unknown) => {
         if (this.#parts !== parts) return;
         this.#failed = true;

@@ -13,6 +13,8 @@ export interface WriteTarget {
   readonly sent: SentRanges;
   /** Copies bytes in, whose memory has been admitted; returns how much of that it used. */
   put(offset: number, data: Uint8Array): number;
+  /** Brings bytes that are about to be `put` into the journal; to be told then whether they were. */
+  logged?(offset: number, slices: readonly Uint8Array[], signal?: AbortSignal): Promise<(isPut: boolean) => void>;
   /** @throws {FsError} EFBIG */
   checkSize(size: number): void;
   /** Whether bytes may be in parts of the upload only. */
@@ -64,5 +66,41 @@ export async function appendWaiting(
     return offset;
   } finally {
     memory.settle(admitted - used);
+  }
+}
+
+/**
+ * Writes what the journal has first: all of it is there before anybody is answered. Rejects as `FileContent.write`, and with
+ * ENOSPC where the journal has no room.
+ */
+export async function writeLogged(
+  target: WriteTarget,
+  offset: number,
+  data: Uint8Array,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { memory, overlay, sent, put } = target;
+  const end = offset + data.length;
+  if (sent.intersects(offset, end)) await sent.recall(offset, end, signal);
+  // Before the journal: whoever finds no memory has not written anything.
+  const admitted = overlay.blocks.worstCost(offset, data.length);
+  const isAdmitted = memory.tryAdmit(admitted);
+  const done = await target.logged!(offset, [data], signal).catch((error: unknown) => {
+    if (isAdmitted) memory.letGo(admitted);
+    throw error;
+  });
+  if (isAdmitted && !sent.intersects(offset, end)) {
+    // First, in the same turn: a part that begins with this write is noted as one that has it.
+    done(true);
+    memory.letGo(admitted - put(offset, data));
+    return;
+  }
+  if (isAdmitted) memory.letGo(admitted);
+  let isPut = false;
+  try {
+    await writeWaiting(target, offset, data, signal);
+    isPut = true;
+  } finally {
+    done(isPut);
   }
 }

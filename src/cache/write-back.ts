@@ -344,10 +344,19 @@ export class WriteBackStore extends ForwardingStore {
     description: ObjectDescription,
     options: RequestOptions = {},
   ): Promise<Upload> {
-    const upload = await this.inner.beginUpload(key, description, options);
+    return this.#behindChanges(await this.inner.beginUpload(key, description, options));
+  }
+
+  override resumeUpload(key: string, uploadId: string): Upload {
+    return this.#behindChanges(this.inner.resumeUpload(key, uploadId));
+  }
+
+  /** What is queued of its key, and of what it copies, goes before. */
+  #behindChanges(upload: Upload): Upload {
+    const { key, uploadId } = upload;
     return {
       key,
-      uploadId: upload.uploadId,
+      uploadId,
       putPart: (number, body, partOptions) => upload.putPart(number, body, partOptions),
       copyPart: async (number, source, offset, length, partOptions) => {
         await this.#queue.settled(source.key);

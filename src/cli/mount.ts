@@ -31,7 +31,7 @@ import type { MountReport } from './mount-report.ts';
 import { MountTelemetry } from './mount-telemetry.ts';
 import { metadataService } from './network-options.ts';
 import { openStore } from './open-store.ts';
-import { openWriteBack } from './open-write-back.ts';
+import { openWriteBack, recoverBefore } from './open-write-back.ts';
 import type { OptionValues } from './option-table.ts';
 import type { Config } from './options.ts';
 import { isOnEc2, SpotWatch } from './spot-watch.ts';
@@ -84,7 +84,7 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
   const s3 = await openStore(config, telemetry);
   await disk?.known;
   const budget = new Budget(values.memory ?? defaultMemory());
-  const { store, writeBack } = await openWriteBack(config, { store: s3, budget, telemetry, note });
+  const { store, writeBack, unsaved } = await openWriteBack(config, { store: s3, budget, telemetry, note });
   const pool = new BlockPool(systemClock);
   const spoolDirectory = ensureStateDirectory(stateDirectoryOf(config), 'spool');
   const { endpoint, bucket, prefix } = s3.place;
@@ -114,9 +114,16 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
     notifier: undefined,
     persistentIndex,
     ...(writeBack && { writeBack }),
+    unsavedLog: unsaved?.log,
     mimeTypes: mimeTypes(values.mime),
   };
   const filesystem = new S3FileSystem(parts);
+  const ending = new AbortController();
+  if (unsaved) {
+    const { memory } = parts.spool;
+    unsaved.journal.room.pressed.add(() => memory.letGoSent());
+    await recoverBefore(unsaved, parts, ending.signal);
+  }
   const binding = await bindingOf(values.binding, { telemetry, uid, gid, onBug });
   mounting();
   const trace = logLevel(values) === 'debug';
@@ -169,6 +176,7 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
     report: () => reportOf(answerParts),
     close: () => {
       spot?.stop();
+      ending.abort();
       return store.close();
     },
   };

@@ -324,7 +324,7 @@ const resources = {
   journal: option({
     section: 'Resources',
     kind: path(homedir),
-    help: 'directory of the journal: queued changes, uploads in progress (journal/ in state_dir)',
+    help: 'directory of the journal (journal/ in state_dir); where given, it also has what is written and not closed yet',
   }),
   journal_size: option({
     section: 'Resources',

@@ -264,8 +264,12 @@ export class S3Store implements ObjectStore {
     }
   }
 
+  resumeUpload(key: string, uploadId: string): Upload {
+    return new S3Upload(key, uploadId, this.#context, 'unknown');
+  }
+
   abortUpload(key: string, uploadId: string): Promise<void> {
-    return new S3Upload(key, uploadId, this.#context, 'unknown').abort();
+    return this.resumeUpload(key, uploadId).abort();
   }
 
   /** A setting of the bucket, as XML; undefined where it may not be asked, is not set, or is unknown to the store. */

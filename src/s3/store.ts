@@ -258,6 +258,8 @@ export interface ObjectStore {
   /** In batches of up to 1,000. Returns the keys that could not be deleted, with their errors. */
   deleteMany(keys: readonly string[], options?: RequestOptions): Promise<readonly { key: string; error: StoreError }[]>;
   beginUpload(key: string, description: ObjectDescription, options?: RequestOptions): Promise<Upload>;
+  /** An upload that somebody else has begun, a daemon that died; without a request: the first one tells whether it is there. */
+  resumeUpload(key: string, uploadId: string): Upload;
   /** Ends an upload that somebody else has begun, a daemon that died for one. Never fails for one that is gone. */
   abortUpload(key: string, uploadId: string): Promise<void>;
   /** Lets connections go. */

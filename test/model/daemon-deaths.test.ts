@@ -7,13 +7,9 @@ import { UPLOAD_SIZES } from '../../src/cache/upload-plan.ts';
 import type { FakeKernel } from '../support/fake-kernel.ts';
 import { makeFileSystem, type TestFileSystem } from '../support/filesystem.ts';
 import { LossyDisk } from '../support/lossy-disk.ts';
-import { ManualClock } from '../support/manual-clock.ts';
-import { MemoryStore } from '../support/memory-store.ts';
 import { seededRandom } from '../support/random.ts';
 import { makeWriteBack } from '../support/write-back.ts';
-
-/** What a path may hold; undefined: nothing. */
-type States = readonly (string | undefined)[];
+import { type Death, type States, shown, World } from './deaths.ts';
 
 /** One operation, and what it makes of the files that it is about: by path, what is there afterwards. */
 interface Operation {
@@ -28,7 +24,6 @@ const KIB = 1024;
 /** Two parts of a block each and a rest: small, for there are hundreds of deaths. */
 const LARGE = 'L'.repeat(300 * KIB);
 const SIZES = { ...UPLOAD_SIZES, part: 128 * KIB, singlePut: 200 * KIB };
-const LIMITS = { minPartSize: 128 * KIB };
 
 const HISTORY: readonly Operation[] = [
   { name: 'mkdir', run: kernel => kernel.mkdir('/d'), after: {} },
@@ -79,65 +74,6 @@ const HISTORY: readonly Operation[] = [
   { name: 'unlink the large one', run: kernel => kernel.unlink('/e/large'), after: { 'e/large': undefined } },
 ];
 
-type When = 'before' | 'after';
-
-interface Death {
-  /** Number of the call at which the daemon dies; the last ones die never. */
-  readonly at: number;
-  readonly when: When;
-  readonly power?: number;
-}
-
-class World {
-  readonly clock = new ManualClock();
-  readonly store = new MemoryStore({ clock: this.clock, latency: 5, limits: LIMITS });
-  readonly death: Death;
-  readonly died: Promise<'died'>;
-  calls = 0;
-  readonly names: string[] = [];
-  isDead = false;
-  #die!: () => void;
-
-  constructor(death: Death) {
-    this.death = death;
-    this.died = new Promise(resolve => {
-      this.#die = () => {
-        this.isDead = true;
-        resolve('died');
-      };
-    });
-    this.store.putForeign('old', 'old');
-    this.store.putForeign('gone', 'gone');
-  }
-
-  /** Runs one call of the daemon; a dead one asks for nothing, and hears of nothing any more. */
-  async call<T>(name: string, work: () => Promise<T>): Promise<T> {
-    const never = new Promise<T>(() => {});
-    if (this.isDead) return never;
-    this.names.push(name);
-    const isLast = this.calls++ === this.death.at;
-    if (isLast && this.death.when === 'before') {
-      this.#die();
-      return never;
-    }
-    const result = await work();
-    if (isLast) this.#die();
-    return this.isDead ? never : result;
-  }
-
-  /** Lets time pass until `work` has settled or the daemon is dead. */
-  async until<T>(work: Promise<T>): Promise<T | 'died'> {
-    let isOver = false;
-    const over = (): void => {
-      isOver = true;
-    };
-    const first = Promise.race([work, this.died]);
-    first.then(over, over);
-    while (!isOver) await this.clock.advance(50);
-    return first;
-  }
-}
-
 async function mountedOn(
   world: World,
   disk: LossyDisk,
@@ -151,6 +87,8 @@ async function mountedOn(
 /** Dies once, and looks whether the next daemon has everything. Returns how many calls there were. */
 async function dieOnce(death: Death): Promise<number> {
   const world = new World(death);
+  world.store.putForeign('old', 'old');
+  world.store.putForeign('gone', 'gone');
   const disk = new LossyDisk();
   const sync = death.power === undefined ? 'group' : 'close';
   const endOfFirst = world.store.intercept((call, proceed) => world.call(call.operation, proceed));
@@ -203,11 +141,6 @@ async function dieOnce(death: Death): Promise<number> {
   const isUnknown = world.names.slice(-3).includes('CreateMultipartUpload');
   if (world.store.openUploads > (isUnknown ? 1 : 0)) throw new Error(`${where}: an upload is left in progress`);
   return calls;
-}
-
-function shown(state: string | undefined): string {
-  if (state === undefined) return 'not there';
-  return state.length > 20 ? `${state.length} bytes` : `"${state}"`;
 }
 
 t.test('killed at every call', async t => {

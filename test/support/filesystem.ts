@@ -4,12 +4,14 @@ import { BlockPool } from '../../src/cache/block-pool.ts';
 import type { BlockTier } from '../../src/cache/block-tier.ts';
 import { Budget } from '../../src/cache/budget.ts';
 import { Spool, type SpoolOptions } from '../../src/cache/spool.ts';
+import type { UnsavedLog } from '../../src/cache/unsaved-log.ts';
 import { UnsavedMemory } from '../../src/cache/unsaved-memory.ts';
 import type { UploadSizes } from '../../src/cache/upload-plan.ts';
 import type { WriteBackStore } from '../../src/cache/write-back.ts';
 import { type FileSystemParts, S3FileSystem } from '../../src/fs/filesystem.ts';
 import type { FileSystemOptions } from '../../src/fs/options.ts';
 import { PersistentIndex } from '../../src/fs/persistent-index.ts';
+import type { ObjectStore } from '../../src/s3/store.ts';
 import { Counters } from '../../src/telemetry.ts';
 import { FakeKernel } from './fake-kernel.ts';
 import { ManualClock } from './manual-clock.ts';
@@ -49,6 +51,9 @@ export interface TestOptions {
   readonly indexRoot?: string;
   /** A queue before `store`. */
   readonly writeBack?: WriteBackStore;
+  /** Any other that stands before `store`. */
+  readonly door?: ObjectStore;
+  readonly unsavedLog?: UnsavedLog | undefined;
 }
 
 export interface TestFileSystem {
@@ -70,8 +75,9 @@ export function makeFileSystem(test: TestOptions = {}): TestFileSystem {
   const budget = new Budget(test.budget ?? 32 * 1024 * 1024);
   const pool = new BlockPool();
   const { writeBack } = test;
+  const door = writeBack ?? test.door ?? store;
   const blocks = new BlockCache({
-    store: writeBack ?? store,
+    store: door,
     budget,
     pool,
     telemetry: counters,
@@ -80,7 +86,8 @@ export function makeFileSystem(test: TestOptions = {}): TestFileSystem {
   });
   const spool = new Spool(new UnsavedMemory(budget, pool), test.spool ?? {});
   const environment: FileSystemParts = {
-    store: writeBack ?? store,
+    store: door,
+    unsavedLog: test.unsavedLog,
     ...(writeBack && { writeBack }),
     blocks,
     budget,

@@ -441,6 +441,10 @@ export class MemoryStore implements ObjectStore {
       this.#uploads.set(id, { key, description, parts: new Map() });
       return id;
     });
+    return this.resumeUpload(key, uploadId);
+  }
+
+  resumeUpload(key: string, uploadId: string): Upload {
     return {
       key,
       uploadId,

@@ -1,0 +1,207 @@
+/** `journal=`: what becomes of files that were being written when the daemon died. */
+import t from 'tap';
+import { UPLOAD_SIZES } from '../../src/cache/upload-plan.ts';
+import { LossyDisk } from '../support/lossy-disk.ts';
+import { ManualClock } from '../support/manual-clock.ts';
+import { MemoryStore } from '../support/memory-store.ts';
+import { mountUnsaved, type UnsavedFileSystem } from '../support/unsaved.ts';
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const SIZES = { ...UPLOAD_SIZES, part: 128 * KIB, singlePut: 200 * KIB };
+const O_WRONLY = 1;
+const O_RDWR = 2;
+const O_CREAT = 0o100;
+
+class World {
+  readonly clock = new ManualClock();
+  readonly store = new MemoryStore({ clock: this.clock, limits: { minPartSize: 128 * KIB } });
+  disk = new LossyDisk();
+  #end = (): void => {};
+
+  async mount(limit?: number, budget = 2 * MIB): Promise<UnsavedFileSystem> {
+    const { clock, store, disk } = this;
+    const life = { isOver: false };
+    this.#end = store.intercept((_call, proceed) => (life.isOver ? new Promise(() => {}) : proceed()));
+    this.#kill = () => {
+      life.isOver = true;
+    };
+    return mountUnsaved({ clock, store, disk, sizes: SIZES, writeBack: false, budget, ...(limit && { limit }) });
+  }
+
+  #kill = (): void => {};
+
+  /** The daemon is gone, with all but the disk. */
+  async kill(): Promise<void> {
+    this.#kill();
+    this.disk.before = () => new Promise(() => {});
+    this.disk = this.disk.now();
+    await this.clock.advance(10);
+    this.#end();
+  }
+
+  async until<T>(work: Promise<T>): Promise<T> {
+    let isOver = false;
+    const over = (): void => {
+      isOver = true;
+    };
+    work.then(over, over);
+    for (let step = 0; !isOver && step < 5000; step++) await this.clock.advance(50);
+    return work;
+  }
+}
+
+t.test('changed by another client meanwhile: a conflict copy', async t => {
+  const world = new World();
+  world.store.putForeign('f', 'base of ours');
+  const first = await world.mount();
+  const file = await world.until(first.kernel.open('/f', O_RDWR));
+  await world.until(first.kernel.write(file, 0, Buffer.from('OURS')));
+  await world.kill();
+  world.store.putForeign('f', 'theirs');
+  const second = await world.mount();
+  t.equal(second.found, 1);
+  const { beside } = await world.until(second.recovered);
+  t.same(beside, ['_conflict.0.f']);
+  t.equal(world.store.text('f'), 'theirs');
+  t.match(world.store.text('_conflict.0.f'), /^OURS/);
+});
+
+t.test('deleted by another client meanwhile: saved under its name', async t => {
+  const world = new World();
+  world.store.putForeign('f', 'base');
+  const first = await world.mount();
+  const file = await world.until(first.kernel.open('/f', O_RDWR));
+  await world.until(first.kernel.write(file, 0, Buffer.from('all of it')));
+  await world.kill();
+  world.store.deleteForeign('f');
+  const second = await world.mount();
+  await world.until(second.recovered);
+  t.equal(world.store.text('f'), 'all of it');
+});
+
+t.test('removed here, or renamed: nothing under the old name', async t => {
+  const world = new World();
+  world.store.putForeign('moved', 'moved');
+  const first = await world.mount();
+  const { kernel } = first;
+  const gone = await world.until(kernel.open('/gone', O_WRONLY | O_CREAT));
+  await world.until(kernel.write(gone, 0, Buffer.from('x')));
+  await world.until(kernel.unlink('/gone'));
+  await world.until(kernel.write(gone, 1, Buffer.from('y')));
+  const moved = await world.until(kernel.open('/moved', O_RDWR));
+  await world.until(kernel.write(moved, 0, Buffer.from('MOV')));
+  await world.until(kernel.rename('/moved', '/to'));
+  await world.until(kernel.write(moved, 5, Buffer.from('+')));
+  await world.clock.advance(10);
+  await world.kill();
+  const second = await world.mount();
+  await world.until(second.recovered);
+  t.same(world.store.keys(), ['to']);
+  t.equal(world.store.text('to'), 'MOVed+');
+});
+
+t.test('parts that S3 has are not sent again', async t => {
+  const world = new World();
+  const first = await world.mount();
+  const file = await world.until(first.kernel.open('/large', O_WRONLY | O_CREAT));
+  const text = Array.from({ length: 40 }, (_, i) => String.fromCharCode(65 + i).repeat(64 * KIB)).join('');
+  for (let at = 0; at < text.length; at += 64 * KIB) {
+    await world.until(first.kernel.write(file, at, Buffer.from(text.slice(at, at + 64 * KIB))));
+  }
+  await world.clock.advance(100);
+  const sent = world.store.count('UploadPart');
+  t.ok(sent > 15, `${sent} parts`);
+  await world.kill();
+  const before = world.store.calls.length;
+  const second = await world.mount();
+  await world.until(second.recovered);
+  await world.until(second.swept);
+  const calls = world.store.calls.slice(before).map(({ operation }) => operation);
+  t.notOk(calls.includes('CreateMultipartUpload'));
+  t.ok(calls.filter(operation => operation === 'UploadPart').length < 4, 'the rest');
+  t.equal(world.store.text('large'), text);
+  t.equal(world.store.openUploads, 0);
+  await world.until(second.close());
+  t.same(await world.disk.list(), []);
+});
+
+t.test(
+  'S3 has aborted the upload: what the journal has is sent anew, what only the upload had is zeros beside',
+  async t => {
+    for (const budget of [64 * MIB, MIB]) {
+      const world = new World();
+      const first = await world.mount(undefined, budget);
+      const file = await world.until(first.kernel.open('/large', O_WRONLY | O_CREAT));
+      for (let i = 0; i < 40; i++) {
+        await world.until(first.kernel.write(file, i * 64 * KIB, Buffer.alloc(64 * KIB, 65 + i)));
+      }
+      await world.clock.advance(100);
+      await world.kill();
+      world.store.abortUploads();
+      const second = await world.mount(undefined, budget);
+      const { saved, beside } = await world.until(second.recovered);
+      if (budget === MIB) {
+        t.same([saved, beside], [[], ['_conflict.0.large']]);
+        const bytes = world.store.bytes('_conflict.0.large')!;
+        t.equal(bytes.length, 40 * 64 * KIB);
+        t.ok(bytes.includes(0), 'zeros for what is lost');
+        t.equal(bytes.at(-1), 65 + 39);
+      } else {
+        t.same([saved, beside], [['large'], []]);
+        t.equal(world.store.bytes('large')!.length, 40 * 64 * KIB);
+        t.notOk(world.store.bytes('large')!.includes(0));
+      }
+      t.equal(world.store.openUploads, 0);
+      await world.kill();
+    }
+  },
+);
+
+t.test('S3 does not answer: the journal keeps it, and the daemon after the next saves it', async t => {
+  const world = new World();
+  const first = await world.mount();
+  const file = await world.until(first.kernel.open('/f', O_WRONLY | O_CREAT));
+  await world.until(first.kernel.write(file, 0, Buffer.from('kept')));
+  await world.kill();
+  world.store.failNext('HeadObject', 'unavailable');
+  const second = await world.mount();
+  await world.until(second.tried);
+  t.equal(world.store.text('f'), undefined);
+  await world.kill();
+  const third = await world.mount();
+  t.equal(third.found, 1);
+  await world.until(third.recovered);
+  t.equal(world.store.text('f'), 'kept');
+});
+
+t.test('a copy of a whole file does not refer to its source', async t => {
+  const world = new World();
+  world.store.putForeign('from', 'source');
+  const first = await world.mount();
+  const from = await world.until(first.kernel.open('/from', 0));
+  const to = await world.until(first.kernel.open('/to', O_WRONLY | O_CREAT));
+  const ctx = first.kernel.ctx;
+  const copied = first.filesystem.copyFileRange({ fh: from.fh, offset: 0 }, { fh: to.fh, offset: 0 }, 6, 0, ctx);
+  t.equal(await world.until(copied), 6);
+  await world.kill();
+  world.store.deleteForeign('from');
+  const second = await world.mount();
+  await world.until(second.recovered);
+  t.equal(world.store.text('to'), 'source');
+});
+
+t.test('times and modes are those of the last change', async t => {
+  const world = new World();
+  const first = await world.mount();
+  const file = await world.until(first.kernel.open('/f', O_WRONLY | O_CREAT));
+  await world.until(first.kernel.write(file, 0, Buffer.from('a')));
+  await world.clock.advance(60_000);
+  const at = world.clock.now();
+  await world.until(first.kernel.write(file, 1, Buffer.from('b')));
+  await world.kill();
+  const second = await world.mount();
+  await world.until(second.recovered);
+  const { mtime } = await world.until(second.kernel.stat('/f'));
+  t.ok(Math.abs(mtime.sec * 1000 + mtime.nsec / 1e6 - at) < 100);
+});
