@@ -52,7 +52,7 @@ import { Renamer } from './rename.ts';
 import { Saver } from './saver.ts';
 import { isVirtualXattr, VirtualXattrs } from './virtual-xattrs.ts';
 import { Walks } from './walks.ts';
-import { ACL_ACCESS, inheritAcl, withModeInAcl, withoutXattr, withXattr } from './xattrs.ts';
+import { ACL_ACCESS, ACL_DEFAULT, inheritAcl, withModeInAcl, withoutXattr, withXattr } from './xattrs.ts';
 
 /** Block size of statfs: what s3fs and NFS servers show; only its product with the counts means something. */
 const STATFS_BLOCK = 4096;
@@ -498,7 +498,7 @@ export class S3FileSystem implements FileSystemOps {
   getxattr(nodeid: number, name: string, ctx: RequestContext): Awaitable<Uint8Array> {
     const inode = this.namespace.inode(nodeid);
     if (isVirtualXattr(name)) return this.#virtualXattrs.get(inode, name, ctx.signal);
-    this.#expectXattrs();
+    this.#expectXattrs(name);
     // `ls -l` asks twice for each file: the answer costs no promise and no signal where it is at hand.
     const isKnown = !(inode instanceof FileInode) || inode.exact || this.#environment.options.stat === 'list';
     if (isKnown) return xattrOf(inode, name);
@@ -509,7 +509,7 @@ export class S3FileSystem implements FileSystemOps {
     if (this.#environment.options.readOnly) throw new FsError('EROFS');
     const inode = this.namespace.inode(nodeid);
     if (isVirtualXattr(name)) return this.#virtualXattrs.set(inode, name, value);
-    this.#expectXattrs();
+    this.#expectXattrs(name);
     const copy = value.slice();
     await this.#learn(inode);
     this.#setPosix(inode, { ...withXattr(inode.posix, name, copy, flags), ctime: this.#names.now() });
@@ -521,12 +521,12 @@ export class S3FileSystem implements FileSystemOps {
     this.#expectXattrs();
     const inode = await this.namespace.exactly(this.namespace.inode(nodeid), ctx.signal);
     // What is made up here is found by its name only: `cp -a` and `rsync -X` would carry it along as if it were stored.
-    return [...inode.posix.xattrs.keys()].filter(name => !isVirtualXattr(name));
+    return [...inode.posix.xattrs.keys()].filter(name => !isVirtualXattr(name) && !this.#isRefused(name));
   }
 
   async removexattr(nodeid: number, name: string): Promise<void> {
     if (isVirtualXattr(name)) throw new FsError('EPERM', `${name} tells what S3 has and cannot be removed`);
-    this.#expectXattrs();
+    this.#expectXattrs(name);
     if (this.#environment.options.readOnly) throw new FsError('EROFS');
     const inode = this.namespace.inode(nodeid);
     await this.#learn(inode);
@@ -534,9 +534,15 @@ export class S3FileSystem implements FileSystemOps {
     await this.#saver.metadata.saveArchived(inode);
   }
 
-  #expectXattrs(): void {
+  #expectXattrs(name?: string): void {
     const { options } = this.#environment;
+    if (name !== undefined && this.#isRefused(name)) throw new FsError('EOPNOTSUPP', `${name} with stat=list`);
     if (!options.xattr || options.metadata === 'none') throw new FsError('EOPNOTSUPP', 'extended attributes are off');
+  }
+
+  /** Where modes are not the objects' own, ACLs beside them mean nothing; `ls -l` that is told so asks once and not for each file. */
+  #isRefused(name: string): boolean {
+    return this.#environment.options.stat === 'list' && (name === ACL_ACCESS || name === ACL_DEFAULT);
   }
 
   // --- beginning and end ----------------------------------------------------------------------------------------------
@@ -618,10 +624,13 @@ export class S3FileSystem implements FileSystemOps {
 
 /** One for all: the usual answer to `ls -l`, whose stack nobody reads and which would cost more than the rest. */
 const NO_XATTR = new FsError('ENODATA');
+const SELINUX_LABEL = 'security.selinux';
+/** `ls -l` asks for the label of each file unless it is told once that there are none here. */
+const NO_LABELS = new FsError('EOPNOTSUPP');
 
 function xattrOf(inode: Inode, name: string): Uint8Array {
   const value = inode.posix.xattrs.get(name);
-  if (!value) throw NO_XATTR;
+  if (!value) throw name === SELINUX_LABEL ? NO_LABELS : NO_XATTR;
   return value;
 }
 

@@ -144,7 +144,9 @@ t.test('M9 extended attributes', async t => {
   t.equal(await errnoOf(off.kernel.getxattr('/f', 'user.a')), 'EOPNOTSUPP');
   const on = makeFileSystem();
   await on.kernel.writeFile('/f', 'x');
-  for (const name of ['user.a', 'security.b', 'trusted.c']) await on.kernel.setxattr('/f', name, Buffer.from('1'));
+  t.equal(await errnoOf(on.kernel.getxattr('/f', 'security.selinux')), 'EOPNOTSUPP');
+  t.equal(await errnoOf(on.kernel.getxattr('/f', 'security.other')), 'ENODATA');
+  for (const name of ['user.a', 'security.b', 'trusted.c', 'security.selinux']) await on.kernel.setxattr('/f', name, Buffer.from('1'));
   t.equal(await errnoOf(on.kernel.setxattr('/f', 'other.a', Buffer.from('1'))), 'EOPNOTSUPP');
   // user::rw-, user:7:rw-, group::r--, mask::rw-, other::---: the mask shows as the group's bits.
   const entries = [
@@ -209,6 +211,10 @@ t.test('M12 stat=list', async t => {
   t.equal(store.count('HeadObject'), 0);
   t.equal(await errnoOf(kernel.symlink('x', '/l')), 'EOPNOTSUPP');
   t.equal(await errnoOf(filesystem.mknod(1, 'p', S_IFIFO | 0o600, 0, kernel.ctx)), 'EOPNOTSUPP');
+  for (const name of ['system.posix_acl_access', 'system.posix_acl_default']) {
+    t.equal(await errnoOf(kernel.getxattr('/f1', name)), 'EOPNOTSUPP');
+    t.equal(await errnoOf(kernel.setxattr('/f1', name, Buffer.alloc(4))), 'EOPNOTSUPP');
+  }
   const none = makeFileSystem({ options: { metadata: 'none' } });
   t.equal(await errnoOf(none.kernel.symlink('x', '/l')), 'EOPNOTSUPP');
 });
