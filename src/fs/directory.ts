@@ -16,8 +16,10 @@ import { DirectoryInode, FileInode, type Inode, typeBits } from './inode.ts';
 import { compareKeys } from './keys.ts';
 import { rangesOf } from './listed-ranges.ts';
 import { type ListedName, Listing, parsePage, sortNames } from './listing.ts';
+import { interruptible } from './metadata-requests.ts';
 import { direntType, S_IFDIR, S_IFREG } from './modes.ts';
 import type { Namespace } from './namespace.ts';
+import { type PageAhead, PagesAhead } from './pages-ahead.ts';
 import { MAX_LINK } from './posix.ts';
 import { SnapshotEntries } from './snapshot-entries.ts';
 
@@ -133,6 +135,9 @@ class Snapshot {
   /** Files whose directory of the same name might still come. */
   #held: ListedName[] = [];
   #listing: Listing | undefined;
+  #pages: PagesAhead | undefined;
+  /** The next page, on its way. */
+  #page: Promise<PageAhead> | undefined;
   #growing: Promise<void> | undefined;
   #describedTo = 0;
   /** Whether the listing has all names from the first on. */
@@ -160,7 +165,6 @@ class Snapshot {
   }
 
   async #grow(signal: AbortSignal): Promise<void> {
-    const { store } = this.#environment;
     const directory = this.#directory;
     if (!this.#listing) {
       const known = this.#namespace.listings.fresh(directory);
@@ -173,9 +177,7 @@ class Snapshot {
       return;
     }
     let listing = this.#listing;
-    const at = this.#environment.clock.monotonic();
-    const { continuation } = listing;
-    const page = await store.list({ prefix: directory.key, delimiter: '/', continuation: continuation! }, { signal });
+    const { page, at } = await this.#nextPage(listing, signal);
     await this.#namespace.index.recall(directory.key, page.objects);
     const parsed = parsePage(directory.key, page);
     if (listing.names.size >= MAX_REMEMBERED) {
@@ -194,6 +196,33 @@ class Snapshot {
       rangesOf(directory).size = this.entries.length + this.#held.length;
       this.#forgetInTime(listing);
       this.#end();
+    }
+  }
+
+  async #nextPage(listing: Listing, signal: AbortSignal): Promise<PageAhead> {
+    const { store, clock } = this.#environment;
+    const { key } = this.#directory;
+    if (listing.unordered || !store.features.orderedListing) {
+      const at = clock.monotonic();
+      const page = await store.list({ prefix: key, delimiter: '/', continuation: listing.continuation! }, { signal });
+      return { page, at };
+    }
+    if (this.#pages?.directory !== key) {
+      // The first page has come, or the directory was renamed meanwhile: then its token is another directory's.
+      const names = [...listing.names.values()].map(each => (each.directory ? `${each.name}/` : each.name));
+      const token = this.#pages ? undefined : listing.continuation;
+      this.#pages = new PagesAhead(store, clock, key, names.sort(compareKeys), token);
+      this.#page = undefined;
+    }
+    this.#page ??= this.#pages.next();
+    try {
+      const page = await interruptible(this.#page, signal);
+      this.#page = undefined;
+      return this.#directory.key === key ? page : await this.#nextPage(listing, signal);
+    } catch (error) {
+      // Who is interrupted has had nothing of it: the page is there for whoever asks next.
+      if (!signal.aborted) this.#page = undefined;
+      throw error;
     }
   }
 
