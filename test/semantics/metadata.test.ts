@@ -146,7 +146,8 @@ t.test('M9 extended attributes', async t => {
   await on.kernel.writeFile('/f', 'x');
   t.equal(await errnoOf(on.kernel.getxattr('/f', 'security.selinux')), 'EOPNOTSUPP');
   t.equal(await errnoOf(on.kernel.getxattr('/f', 'security.other')), 'ENODATA');
-  for (const name of ['user.a', 'security.b', 'trusted.c', 'security.selinux']) await on.kernel.setxattr('/f', name, Buffer.from('1'));
+  for (const name of ['user.a', 'security.b', 'trusted.c', 'security.selinux'])
+    await on.kernel.setxattr('/f', name, Buffer.from('1'));
   t.equal(await errnoOf(on.kernel.setxattr('/f', 'other.a', Buffer.from('1'))), 'EOPNOTSUPP');
   // user::rw-, user:7:rw-, group::r--, mask::rw-, other::---: the mask shows as the group's bits.
   const entries = [
