@@ -71,9 +71,9 @@ export function createMultipartUpload(call: BucketCall): Reply {
 }
 
 function checkAlgorithm(upload: Upload, checksum: Checksum | undefined): void {
-  if (upload.checksumAlgorithm === undefined || upload.checksumAlgorithm === checksum?.algorithm) return;
+  if (upload.checksumAlgorithm === checksum?.algorithm) return;
   throw new S3Failure('InvalidRequest', {
-    message: `Checksum Type mismatch occurred, expected checksum Type: ${upload.checksumAlgorithm.toLowerCase()}, actual checksum Type: ${checksum?.algorithm.toLowerCase() ?? 'null'}`,
+    message: `Checksum Type mismatch occurred, expected checksum Type: ${upload.checksumAlgorithm?.toLowerCase() ?? 'null'}, actual checksum Type: ${checksum?.algorithm.toLowerCase() ?? 'null'}`,
   });
 }
 

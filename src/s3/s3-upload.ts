@@ -34,7 +34,7 @@ export class S3Upload implements Upload {
   readonly uploadId: string;
   readonly #with: StoreContext;
   readonly #wholeKey: string;
-  readonly #checksums: UploadChecksums;
+  #checksums: UploadChecksums;
 
   constructor(key: string, uploadId: string, context: StoreContext, checksums: UploadChecksums) {
     this.key = key;
@@ -69,7 +69,27 @@ export class S3Upload implements Upload {
     // S3 takes no part without a checksum for an upload that was begun with them.
     const begunWith = this.#checksums === 'whole' || this.#checksums === 'parts';
     if (this.#checksums === 'none') return atTheDoor(send(undefined));
+    if (this.#checksums === 'unknown') return atTheDoor(this.#putUnknown(body, send));
     return atTheDoor(checksums.send('UploadPart', () => crc32Text(crc32Of(body)), send, begunWith));
+  }
+
+  /** S3 takes parts as the upload was begun: with checksums or without. What the first one shows holds for all. */
+  async #putUnknown(
+    body: readonly Uint8Array[],
+    send: (sent: SentChecksum | undefined) => Promise<UploadedPart>,
+  ): Promise<UploadedPart> {
+    const sum = (): SentChecksum => ({ text: crc32Text(crc32Of(body)), compared: false });
+    const withSum = this.#with.checksums.sends('UploadPart');
+    try {
+      const part = await send(withSum ? sum() : undefined);
+      this.#checksums = withSum ? 'parts' : 'none';
+      return part;
+    } catch (error) {
+      if (!isFailure(error, 'invalid', 'not-implemented')) throw error;
+      const part = await send(withSum ? undefined : sum());
+      this.#checksums = withSum ? 'none' : 'parts';
+      return part;
+    }
   }
 
   async copyPart(

@@ -190,6 +190,28 @@ t.test('a store that knows checksums of checksums only', async t => {
   t.equal(store.features.checksums, 'compared');
 });
 
+t.test('an upload that another daemon began goes on as it was begun', async t => {
+  for (const begunWith of ['all', 'none'] as const) {
+    for (const goesOnWith of ['all', 'none'] as const) {
+      const { s3, store: first } = await place(t, {}, { checksums: begunWith });
+      const upload = await first.beginUpload('large', PLAIN);
+      const parts = [await upload.putPart(1, body(1, 5 * MIB))];
+      const second = await openS3Store({
+        bucket: BUCKET,
+        url: s3.url,
+        credentials: async () => s3.credential,
+        checksums: goesOnWith,
+      });
+      t.teardown(() => second.close());
+      const later = second.resumeUpload('large', upload.uploadId);
+      parts.push(await later.putPart(2, body(2, 5 * MIB)), await later.putPart(3, body(3, 100)));
+      await later.complete(parts, undefined);
+      const { size } = await first.head('large');
+      t.equal(size, 10 * MIB + 100, `begun with ${begunWith}, goes on with ${goesOnWith}`);
+    }
+  }
+});
+
 t.test('what is refused for another reason is no matter of checksums', async t => {
   const { s3, store } = await place(t);
   s3.faults.add({ kind: 'status', status: 400, code: 'InvalidArgument', operation: 'PutObject', count: 2 });
