@@ -67,6 +67,8 @@ export interface BlockCacheOptions {
   readonly maxRequestBytes?: number;
   /** How far all scans together may be ahead of their readers, in bytes. Default 160 MiB, at most 5/8 of the budget. */
   readonly maxReadAhead?: number;
+  /** Versions whose identity is remembered. Default 65,536. */
+  readonly versions?: number;
 }
 
 export interface BlockCacheStats extends ResidentStats, FlightStats {
@@ -78,7 +80,7 @@ export interface BlockCacheStats extends ResidentStats, FlightStats {
 
 export class BlockCache {
   readonly #budget: Budget;
-  readonly #contents = new LRUCache<string, StoredContent>({ maxSize: CONTENTS_REMEMBERED });
+  readonly #contents: LRUCache<string, StoredContent>;
   readonly #resident: ResidentBlocks;
   readonly #inFlight: BlocksInFlight;
   readonly #ahead: ReadAhead;
@@ -97,6 +99,7 @@ export class BlockCache {
     const maxRequestBytes = powerOfTwoBelow(Math.max(options.maxRequestBytes ?? MAX_REQUEST, BLOCK_SIZE));
     const maxReadAhead = options.maxReadAhead ?? Math.min(MAX_READ_AHEAD, budget.total * READ_AHEAD_SHARE);
     this.#budget = budget;
+    this.#contents = new LRUCache({ maxSize: options.versions ?? CONTENTS_REMEMBERED });
     this.#tier = options.tier;
     this.#free = buffer => {
       pool.give(buffer);

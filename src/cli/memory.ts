@@ -12,8 +12,28 @@ const MOST = 256 * MIB;
 
 /** Bytes. `readFile` returns undefined for what is not there. */
 export function defaultMemory(total = totalmem(), readFile: (path: string) => string | undefined = readText): number {
+  return memoryPlan(undefined, total, readFile).budget;
+}
+
+export interface MemoryPlan {
+  /** What the machine or a cgroup allows us, bytes. */
+  readonly limit: number;
+  /** For blocks, bytes in flight and unsaved bytes. */
+  readonly budget: number;
+  /** For names and attributes. */
+  readonly metadata: number;
+}
+
+/** `asked`: `memory=`, bytes. Metadata never takes more than an eighth of what there is, whatever was asked for bytes. */
+export function memoryPlan(
+  asked: number | undefined,
+  total = totalmem(),
+  readFile: (path: string) => string | undefined = readText,
+): MemoryPlan {
   const limit = Math.min(total, ...cgroupLimits(readFile));
-  return Math.min(MOST, Math.max(LEAST, Math.floor(limit / 8)));
+  const eighth = Math.floor(limit / 8);
+  const budget = asked ?? Math.min(MOST, Math.max(LEAST, eighth));
+  return { limit, budget, metadata: Math.min(budget, eighth) };
 }
 
 /** The limits of our own cgroup and of all above it, version 1 and 2. */

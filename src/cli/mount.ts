@@ -8,6 +8,7 @@ import { Spool } from '../cache/spool.ts';
 import { UnsavedMemory } from '../cache/unsaved-memory.ts';
 import { systemClock } from '../concurrency.ts';
 import { type FileSystemParts, S3FileSystem } from '../fs/filesystem.ts';
+import { metadataLimits } from '../fs/metadata-limits.ts';
 import { PersistentIndex } from '../fs/persistent-index.ts';
 import { DevFuseBinding } from '../fuse/dev-fuse-binding.ts';
 import { type FailedOperation, observed } from '../fuse/observed.ts';
@@ -24,7 +25,7 @@ import { fileSystemOptions, kernelMountOptions, uploadSizes } from './filesystem
 import { HeadForecast } from './head-forecast.ts';
 import type { Drainable } from './lifecycle.ts';
 import { type DaemonLog, logLevel } from './log.ts';
-import { defaultMemory } from './memory.ts';
+import { memoryPlan } from './memory.ts';
 import type { MetricsServer } from './metrics-server.ts';
 import { prepareMountPoint } from './mount-point.ts';
 import type { MountReport } from './mount-report.ts';
@@ -83,7 +84,9 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
   const disk = await openDiskTier(config, telemetry, systemClock);
   const s3 = await openStore(config, telemetry);
   await disk?.known;
-  const budget = new Budget(values.memory ?? defaultMemory());
+  const plan = memoryPlan(values.memory);
+  const limits = metadataLimits(plan.metadata);
+  const budget = new Budget(plan.budget);
   const { store, writeBack, unsaved } = await openWriteBack(config, { store: s3, budget, telemetry, note });
   const pool = new BlockPool(systemClock);
   const spoolDirectory = ensureStateDirectory(stateDirectoryOf(config), 'spool');
@@ -94,12 +97,22 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
     name: indexName([endpoint, bucket, prefix], s3.identity),
     clock: systemClock,
     log,
+    maxWaiting: limits.describedWaiting,
   });
   const uid = process.getuid!();
   const gid = process.getgid!();
   const parts: FileSystemParts = {
     store,
-    blocks: new BlockCache({ store, budget, pool, telemetry, clock: systemClock, tier: disk?.tier }),
+    blocks: new BlockCache({
+      store,
+      budget,
+      pool,
+      telemetry,
+      clock: systemClock,
+      tier: disk?.tier,
+      versions: limits.versions,
+    }),
+    metadataLimits: limits,
     budget,
     pool,
     spool: new Spool(new UnsavedMemory(budget, pool), { directory: spoolDirectory }),

@@ -2,12 +2,12 @@
 import type { StoredContent } from '../cache/stored-content.ts';
 import { forEachLimit } from '../concurrency.ts';
 import type { ListedObject } from '../s3/store.ts';
+import type { DirectoryListings } from './directory-listings.ts';
 import type { DirectoryMarkers } from './directory-markers.ts';
-import type { Environment } from './environment.ts';
+import { type Environment, limitsOf } from './environment.ts';
 import type { DirectoryInode } from './inode.ts';
 import { Listing, parsePage } from './listing.ts';
 import type { MetadataRequests } from './metadata-requests.ts';
-import type { UnshowableKeys } from './unshowable-keys.ts';
 
 /** Of what is kept of many small directories so many files are read at a time. */
 const PARALLEL_RECALLS = 16;
@@ -23,9 +23,11 @@ export class AskedAhead {
   readonly #environment: Environment;
   readonly #requests: MetadataRequests;
   readonly #markers: DirectoryMarkers;
-  readonly #unshowable: UnshowableKeys;
+  readonly #listings: DirectoryListings;
   /** By key of the directory. */
   readonly #listed = new Map<string, { readonly listing: Listing; readonly marker: ListedObject | undefined }>();
+  /** In them; nobody changes what nobody has come to. */
+  #names = 0;
   /** Listings on their way, by key of the directory. */
   readonly #coming = new Map<string, Promise<unknown>>();
   readonly #inodeOf: (key: string) => DirectoryInode | undefined;
@@ -38,26 +40,39 @@ export class AskedAhead {
     environment: Environment,
     requests: MetadataRequests,
     markers: DirectoryMarkers,
-    unshowable: UnshowableKeys,
+    listings: DirectoryListings,
     inodeOf: (key: string) => DirectoryInode | undefined,
   ) {
     this.#environment = environment;
     this.#requests = requests;
     this.#markers = markers;
-    this.#unshowable = unshowable;
+    this.#listings = listings;
     this.#inodeOf = inodeOf;
+  }
+
+  #letGo(key: string): void {
+    const listed = this.#listed.get(key);
+    if (!listed) return;
+    this.#listed.delete(key);
+    this.#names -= listed.listing.names.size;
+  }
+
+  /** So much is there ahead of those who come for it that more would push out what they have not seen. */
+  get isFull(): boolean {
+    return this.#names > limitsOf(this.#environment).listedNames / 2;
   }
 
   /** What was listed ahead is no longer to be believed: keys changed as a whole. */
   drop(): void {
     this.#droppedAt = this.#environment.clock.monotonic();
     this.#listed.clear();
+    this.#names = 0;
   }
 
   /** This mount changed names in the directory with this key, or took it away: what was asked before does not show it. */
   distrust(key: string): void {
     const now = this.#environment.clock.monotonic();
-    this.#listed.delete(key);
+    this.#letGo(key);
     this.#changed.delete(key);
     this.#changed.set(key, now);
     for (const [old, at] of this.#changed) {
@@ -134,7 +149,7 @@ export class AskedAhead {
     await forEachLimit(found, PARALLEL_RECALLS, async ({ key, objects }) => {
       await this.#requests.index.recall(key, objects);
     });
-    const kept: { key: string; listing: Listing }[] = [];
+    const kept: string[] = [];
     const listings = found.map(({ key, objects, prefixes }) => {
       // Changed meanwhile: whoever needs it asks for itself.
       if (!this.#mayBelieve(key, at)) return undefined;
@@ -147,21 +162,26 @@ export class AskedAhead {
       listing.add(parsed, at);
       listing.complete = true;
       listing.isAhead = true;
-      this.#unshowable.met(parsed.unshowable);
+      this.#listings.unshowable.met(parsed.unshowable);
       const { marker } = parsed;
       if (marker && options.stat === 'exact' && !this.#requests.known(marker, at)) this.#requests.ahead(marker.key);
       if (inode) {
-        inode.listing = listing;
+        this.#listings.remember(inode, listing);
         inode.large = false;
         this.#markers.listed(inode, marker, at);
       } else {
+        this.#letGo(key);
         this.#listed.set(key, { listing, marker });
-        kept.push({ key, listing });
+        this.#names += listing.names.size;
+        const isHeld = (): boolean => this.#listed.get(key)?.listing === listing;
+        this.#listings.limit.keep(listing, isHeld, () => this.#letGo(key));
+        kept.push(key);
       }
       return listing;
     });
+    // By key and time: what was let go of or taken meanwhile would live until then.
     clock.after(options.ttl, () => {
-      for (const { key, listing } of kept) if (this.#listed.get(key)?.listing === listing) this.#listed.delete(key);
+      for (const key of kept) if (this.#listed.get(key)?.listing.at === at) this.#letGo(key);
     });
     return listings;
   }
@@ -170,9 +190,9 @@ export class AskedAhead {
   take(directory: DirectoryInode): void {
     const ahead = this.#listed.get(directory.key);
     if (!ahead) return;
-    this.#listed.delete(directory.key);
+    this.#letGo(directory.key);
     if (!this.#requests.isRecent(ahead.listing.at)) return;
-    directory.listing = ahead.listing;
+    this.#listings.remember(directory, ahead.listing);
     this.#markers.listed(directory, ahead.marker, ahead.listing.at);
   }
 }

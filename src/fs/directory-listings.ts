@@ -1,15 +1,18 @@
 /** Listings of directories: one at a time for each, and never undoing what this mount changed while they were under way. */
 
 import type { DirectoryMarkers } from './directory-markers.ts';
-import type { Environment } from './environment.ts';
-import { DirectoryInode } from './inode.ts';
+import { type Environment, limitsOf } from './environment.ts';
+import { DirectoryInode, ROOT_NODEID } from './inode.ts';
 import { justBefore, type RangeAnswer, rangesOf } from './listed-ranges.ts';
 import { Listing, type ParsedPage, parsePage } from './listing.ts';
+import { ListingLimit } from './listing-limit.ts';
 import { interruptible, type MetadataRequests } from './metadata-requests.ts';
 import { UnshowableKeys } from './unshowable-keys.ts';
 
 export class DirectoryListings {
   readonly unshowable: UnshowableKeys;
+  /** Of all listings, also of those that were asked for ahead. */
+  readonly limit: ListingLimit;
   readonly #environment: Environment;
   readonly #requests: MetadataRequests;
   readonly #markers: DirectoryMarkers;
@@ -33,12 +36,28 @@ export class DirectoryListings {
     this.#release = release;
     this.#coming = coming;
     this.unshowable = new UnshowableKeys(environment.telemetry);
+    this.limit = new ListingLimit(limitsOf(environment).listedNames);
   }
 
   /** The listing of a directory, while it may be believed. */
   fresh(directory: DirectoryInode): Listing | undefined {
     const { listing } = directory;
-    return listing && this.#requests.isRecent(listing.at) ? listing : undefined;
+    if (!listing || !this.#requests.isRecent(listing.at)) return undefined;
+    listing.used = true;
+    return listing;
+  }
+
+  /** The directory remembers this listing, as long as there is room; again, when it has grown. */
+  remember(directory: DirectoryInode, listing: Listing): void {
+    directory.listing = listing;
+    this.limit.keep(
+      listing,
+      // One that has left the tree is met again as another inode.
+      () => directory.listing === listing && isInTree(directory),
+      () => {
+        directory.listing = undefined;
+      },
+    );
   }
 
   /** Lists the first page of a directory, one at a time. The whole directory, where that was all (`complete`). */
@@ -78,7 +97,7 @@ export class DirectoryListings {
       listing.continuation = page.next;
       directory.large = !listing.complete;
       this.reconcile(directory, listing, place);
-      directory.listing = listing;
+      this.remember(directory, listing);
       return listing;
     } finally {
       directory.changes.unwatch();
@@ -166,4 +185,8 @@ export class DirectoryListings {
       }
     }
   }
+}
+
+function isInTree({ nodeid, parent, name }: DirectoryInode): boolean {
+  return nodeid === ROOT_NODEID || parent?.children.get(name)?.nodeid === nodeid;
 }

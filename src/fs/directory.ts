@@ -11,7 +11,7 @@
 import { forEachLimit } from '../concurrency.ts';
 import type { DirectoryEntry, DirectorySink, Entry } from '../fuse/ops.ts';
 import { attributesOf } from './attributes.ts';
-import type { Environment } from './environment.ts';
+import { type Environment, limitsOf } from './environment.ts';
 import { DirectoryInode, FileInode, type Inode, typeBits } from './inode.ts';
 import { compareKeys } from './keys.ts';
 import { rangesOf } from './listed-ranges.ts';
@@ -27,9 +27,6 @@ import { SnapshotEntries } from './snapshot-entries.ts';
 const HEAD_WINDOW = 256;
 /** HEADs at once: at 15 ms each, this many answer 8,000 a second, above what S3 allows a prefix. */
 const PARALLEL_HEADS = 128;
-/** A directory of more names than this is not remembered whole: some 30 MB. */
-const MAX_REMEMBERED = 100_000;
-
 const CURRENT = 0;
 const PARENT = 1;
 const FIRST_ENTRY = 2;
@@ -180,7 +177,7 @@ class Snapshot {
     const { page, at } = await this.#nextPage(listing, signal);
     await this.#namespace.index.recall(directory.key, page.objects);
     const parsed = parsePage(directory.key, page);
-    if (listing.names.size >= MAX_REMEMBERED) {
+    if (listing.names.size >= limitsOf(this.#environment).namesOfDirectory) {
       // Only what passed by last is remembered of a directory this large.
       this.#whole = false;
       listing = new Listing(at);
@@ -189,7 +186,7 @@ class Snapshot {
     this.#namespace.listings.takePage(directory, listing, parsed, at, page.next === undefined);
     listing.continuation = page.next;
     this.#namespace.listings.reconcile(directory, listing, this.#place);
-    directory.listing = listing;
+    this.#namespace.listings.remember(directory, listing);
     this.#take(parsed.names, listing, page.next === undefined);
     if (page.next === undefined) {
       if (this.#whole) listing.complete = true;

@@ -1,6 +1,7 @@
 /** What the parts of the filesystem share. Made once, by whoever composes the mount. */
 import type { ContentEnvironment } from '../cache/file-content.ts';
 import type { KernelNotifier } from '../fuse/ops.ts';
+import { DEFAULT_METADATA_BYTES, type MetadataLimits, metadataLimits } from './metadata-limits.ts';
 import type { FileSystemOptions } from './options.ts';
 import type { PersistentIndex } from './persistent-index.ts';
 import type { WriteBack } from './queued-saves.ts';
@@ -11,8 +12,14 @@ export interface Environment extends ContentEnvironment {
   readonly options: FileSystemOptions;
   /** The kernel's notifier, from the moment the mount answers. */
   notifier: KernelNotifier | undefined;
-  /** Above so many inodes the kernel is asked to forget some; default: `MAX_INODES`. */
-  readonly maxInodes?: number;
+  /** How much is remembered of names and attributes; default: what `DEFAULT_METADATA_BYTES` allow. */
+  readonly metadataLimits?: MetadataLimits;
   /** What earlier mounts learned; without it each mount asks anew. */
   readonly persistentIndex?: PersistentIndex;
+}
+
+const DEFAULT_LIMITS = metadataLimits(DEFAULT_METADATA_BYTES);
+
+export function limitsOf(environment: Environment): MetadataLimits {
+  return environment.metadataLimits ?? DEFAULT_LIMITS;
 }

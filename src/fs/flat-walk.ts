@@ -81,7 +81,7 @@ export interface FlatExperience {
 }
 
 export class FlatWalk {
-  readonly listing: Listing;
+  readonly #listing: WeakRef<Listing>;
   readonly experience: FlatExperience;
   readonly #parts: FlatWalkParts;
   readonly #prefix: string;
@@ -94,11 +94,16 @@ export class FlatWalk {
   constructor(parts: FlatWalkParts, prefix: string, listing: Listing, experience?: FlatExperience) {
     this.#parts = parts;
     this.#prefix = prefix;
-    this.listing = listing;
+    this.#listing = new WeakRef(listing);
     this.experience = experience ?? { perPage: undefined, runs: 1 };
     this.#directories = listing.order.filter(name => listing.names.get(name)?.directory);
     this.#rank = new Map(this.#directories.map((name, rank) => [name, rank]));
     this.#askedAt = new Float64Array(this.#directories.length).fill(Number.NEGATIVE_INFINITY);
+  }
+
+  /** Whether it goes through the directories of this listing. */
+  isOf(listing: Listing): boolean {
+    return this.#listing.deref() === listing;
   }
 
   /**

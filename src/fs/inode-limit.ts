@@ -6,11 +6,11 @@
 import type { Environment } from './environment.ts';
 import { DirectoryInode, FileInode, type Inode } from './inode.ts';
 
-/** Some 1.5 KB each: 200 MB, and `ls -l` of 100,000 files a second time stays without a lookup. */
-export const MAX_INODES = 131_072;
 /** Names given back in one go, and the ms between two: faster than any program looks them up. */
 const BATCH = 5000;
 const PAUSE = 200;
+/** `find` over a million names asks for none of the inodes that READDIRPLUS makes, faster than they are given back. */
+const FULL = 1.25;
 
 export class InodeLimit {
   readonly #environment: Environment;
@@ -20,11 +20,19 @@ export class InodeLimit {
   #next: IterableIterator<Inode>;
   #waiting = false;
 
-  constructor(environment: Environment, inodes: ReadonlyMap<number, Inode>, max = MAX_INODES) {
+  constructor(environment: Environment, inodes: ReadonlyMap<number, Inode>, max: number) {
     this.#environment = environment;
     this.#inodes = inodes;
     this.#max = max;
     this.#next = inodes.values();
+  }
+
+  /**
+   * So many more than there should be that none is made which nobody has asked for: the entries of a directory go out as
+   * names alone, and who wants more looks them up.
+   */
+  get isFull(): boolean {
+    return this.#inodes.size > this.#max * FULL;
   }
 
   /** There is one inode more. */

@@ -24,6 +24,8 @@ export class Listing {
   complete = false;
   /** Asked for ahead of whoever may come; no program has read the directory since. */
   isAhead = false;
+  /** It answered somebody since `ListingLimit` last looked for room. */
+  used = false;
   /** Token of the page after those that are here. */
   continuation: string | undefined;
   /** Pages come in no order: until it is complete nothing is known of a name that is not here. */

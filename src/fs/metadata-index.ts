@@ -9,9 +9,6 @@ import { LRUCache } from 'lru-cache';
 import type { ListedObject, ObjectDescription, ObjectInfo, Written } from '../s3/store.ts';
 import type { PersistentIndex } from './persistent-index.ts';
 
-/** About 600 bytes each: 50,000 stay below 30 MB and cover a directory that people list by hand. */
-const MAX_ENTRIES = 50_000;
-
 /** Twice the resolution of S3's times. */
 const RACY_WINDOW = 2000;
 
@@ -33,10 +30,12 @@ export interface IndexedMetadata {
 }
 
 export class MetadataIndex {
-  readonly #entries = new LRUCache<string, IndexedMetadata>({ max: MAX_ENTRIES });
+  readonly #entries: LRUCache<string, IndexedMetadata>;
   readonly #persistent: PersistentIndex | undefined;
 
-  constructor(persistent?: PersistentIndex) {
+  /** `max`: how many objects are remembered, some 600 bytes each. */
+  constructor(max: number, persistent?: PersistentIndex) {
+    this.#entries = new LRUCache({ max });
     this.#persistent = persistent;
   }
 

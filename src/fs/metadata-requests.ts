@@ -1,7 +1,7 @@
 /** What is known of objects, and for how long; HEADs: at most one at a time per key, shared by all who ask, kept in the index. */
 import { FsError, isStoreError } from '../errors.ts';
 import type { ListedObject } from '../s3/store.ts';
-import type { Environment } from './environment.ts';
+import { type Environment, limitsOf } from './environment.ts';
 import { type IndexedMetadata, MetadataIndex } from './metadata-index.ts';
 
 export class MetadataRequests {
@@ -11,7 +11,10 @@ export class MetadataRequests {
 
   constructor(environment: Environment) {
     this.#environment = environment;
-    this.index = new MetadataIndex(environment.options.stat === 'exact' ? environment.persistentIndex : undefined);
+    this.index = new MetadataIndex(
+      limitsOf(environment).described,
+      environment.options.stat === 'exact' ? environment.persistentIndex : undefined,
+    );
   }
 
   isPending(key: string): boolean {

@@ -102,8 +102,9 @@ export class Names {
     const directory = this.#namespace.newDirectory(parent, name!, posix);
     this.#saver.descriptions.marked(directory, key, written, description, at);
     // It is new: what is not here does not exist.
-    directory.listing = new Listing(at);
-    directory.listing.complete = true;
+    const listing = new Listing(at);
+    listing.complete = true;
+    this.#namespace.listings.remember(directory, listing);
     parent.changes.added(name!);
     this.#namespace.changed(parent, name!, { name: name!, directory: true });
     this.touchParent(parent);

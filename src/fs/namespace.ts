@@ -14,7 +14,7 @@ import { AskedAhead } from './asked-ahead.ts';
 import { describedPosix, listedPosix, rootPosix } from './attributes.ts';
 import { DirectoryListings } from './directory-listings.ts';
 import { DirectoryMarkers } from './directory-markers.ts';
-import type { Environment } from './environment.ts';
+import { type Environment, limitsOf } from './environment.ts';
 import { DirectoryInode, FileInode, type Inode, isAttached, SpecialInode } from './inode.ts';
 import { InodeLimit } from './inode-limit.ts';
 import { InodeTree } from './inode-tree.ts';
@@ -47,7 +47,7 @@ export class Namespace extends InodeTree {
   constructor(environment: Environment) {
     super(rootPosix(environment.options, environment.clock.now()));
     this.#environment = environment;
-    this.#limit = new InodeLimit(environment, this.inodesByNumber, environment.maxInodes);
+    this.#limit = new InodeLimit(environment, this.inodesByNumber, limitsOf(environment).inodes);
     this.requests = new MetadataRequests(environment);
     this.markers = new DirectoryMarkers(environment, this.requests, this.root);
     this.listings = new DirectoryListings(
@@ -57,9 +57,7 @@ export class Namespace extends InodeTree {
       directory => this.release(directory),
       key => this.ahead.coming(key),
     );
-    this.ahead = new AskedAhead(environment, this.requests, this.markers, this.listings.unshowable, key =>
-      this.directoryAt(key),
-    );
+    this.ahead = new AskedAhead(environment, this.requests, this.markers, this.listings, key => this.directoryAt(key));
   }
 
   get index(): MetadataIndex {
@@ -78,7 +76,10 @@ export class Namespace extends InodeTree {
   /** Notes that this mount gave `name` to an object of its own, or took it away (`listed` undefined). */
   changed(parent: DirectoryInode, name: string, listed: ListedName | undefined): void {
     parent.changes.record(name);
-    parent.listing?.change(name, listed);
+    if (parent.listing) {
+      parent.listing.change(name, listed);
+      if (listed) this.listings.limit.grown(1);
+    }
     parent.ranges?.change(name, listed);
     if (!listed && isAttached(parent)) this.ahead.distrust(`${parent.key}${name}/`);
   }
@@ -219,6 +220,7 @@ export class Namespace extends InodeTree {
   peek(parent: DirectoryInode, listed: ListedName, at: number): Inode | undefined {
     const child = parent.children.get(listed.name);
     if (child && this.isPresent(child)) return child;
+    if (!child && this.#limit.isFull) return undefined;
     if (this.#environment.options.stat === 'exact') {
       if (listed.directory) {
         const key = `${parent.key}${listed.name}/`;

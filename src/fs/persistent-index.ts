@@ -31,7 +31,7 @@ const FLUSH_AFTER = 2000;
 /** Segments written at a time and per flush: those with most news go first, so that a random walk does not write all. */
 const SEGMENTS_PER_FLUSH = 64;
 const PARALLEL_WRITES = 4;
-/** News that wait, at most; what is beyond is asked for again one day. About 60 MB. */
+/** News that wait, at most, where nothing else is said; what is beyond is asked for again one day. About 60 MB. */
 const MAX_WAITING = 100_000;
 
 /** What is to be written into one segment. */
@@ -50,6 +50,8 @@ export interface PersistentIndexParts {
   readonly log: Log;
   /** Bytes on disk, at most. */
   readonly maxBytes?: number;
+  /** Objects that wait to be written, at most. */
+  readonly maxWaiting?: number;
 }
 
 export class PersistentIndex {
@@ -57,6 +59,7 @@ export class PersistentIndex {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #space: IndexSpace;
+  readonly #maxWaiting: number;
   /** By file; also that there is none. */
   readonly #loaded = new LRUCache<string, { readonly segment: Segment | undefined }>({
     maxSize: MAX_LOADED_ROWS,
@@ -69,7 +72,8 @@ export class PersistentIndex {
   #flushing: Promise<void> = Promise.resolve();
   #complained = false;
 
-  constructor({ root, name, clock, log, maxBytes }: PersistentIndexParts) {
+  constructor({ root, name, clock, log, maxBytes, maxWaiting = MAX_WAITING }: PersistentIndexParts) {
+    this.#maxWaiting = maxWaiting;
     this.#path = join(root, name);
     this.#clock = clock;
     this.#log = log;
@@ -102,7 +106,7 @@ export class PersistentIndex {
 
   /** Keeps what was learned of a version. */
   keep(key: string, row: KeptMetadata): void {
-    if (this.#count >= MAX_WAITING) return;
+    if (this.#count >= this.#maxWaiting) return;
     const directory = key.slice(0, key.lastIndexOf('/') + 1);
     let rows = this.#waiting.get(directory);
     if (!rows) {

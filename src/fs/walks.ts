@@ -38,8 +38,7 @@ class Walk {
   readonly trackers: Readonly<Record<Order, Tracker>> = { listing: new Tracker(), ino: new Tracker() };
   readonly habits: Habits;
   lastLooked = '';
-  /** Of which the ranks are. */
-  listing: Listing | undefined;
+  #listing: WeakRef<Listing> | undefined;
   flat: FlatWalk | undefined;
   /** Which led here last. */
   forecast: Forecast | undefined;
@@ -50,6 +49,19 @@ class Walk {
     const order = parent?.order();
     this.forecast = order && parent?.forecast;
     if (order) this.trackers[order].streak = STREAK;
+  }
+
+  /** Of which the ranks are. Not kept for this: it goes where memory is short (`ListingLimit`). */
+  get listing(): Listing | undefined {
+    return this.#listing?.deref();
+  }
+
+  set listing(listing: Listing) {
+    this.#listing = new WeakRef(listing);
+  }
+
+  get hasBegun(): boolean {
+    return this.#listing !== undefined;
   }
 
   order(): Order | undefined {
@@ -131,7 +143,7 @@ export class Walks {
     const rank = listing.rankOf(name);
     if (walk.listing !== listing) {
       // Whether it goes on in order the next name will tell.
-      const isFirst = walk.listing === undefined;
+      const isFirst = !walk.hasBegun;
       walk.listing = listing;
       if (!isFirst) {
         inListing.renumbered(rank);
@@ -263,6 +275,7 @@ export class Walks {
   #listAhead(directory: DirectoryInode, walk: Walk, name: string): boolean {
     const { ahead } = this.#namespace;
     if (this.#namespace.isListed(directory, name)) return true;
+    if (ahead.isFull) return false;
     const flat = this.#flatWalk(directory, walk)?.ask(name) ?? 'apart';
     if (flat === 'wait') return false;
     if (flat === 'coming' || ahead.coming(`${directory.key}${name}/`)) return true;
@@ -285,7 +298,7 @@ export class Walks {
     const { store, clock, options } = this.#environment;
     const { listing } = walk;
     if (!listing?.complete || !store.features.orderedListing || directory.moving) return undefined;
-    if (walk.flat?.listing === listing) return walk.flat;
+    if (walk.flat?.isOf(listing)) return walk.flat;
     const { ahead } = this.#namespace;
     walk.flat = new FlatWalk(
       {

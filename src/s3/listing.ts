@@ -5,6 +5,7 @@
  * Keys are asked for percent-encoded (`encoding-type=url`), since XML cannot carry all that a key may hold; stores that
  * ignore that are recognised by the missing `EncodingType`.
  */
+import { ownText } from './own-text.ts';
 import type { ListedObject } from './store.ts';
 import { eachElement, rootElement, unescapeXml, XmlError, xmlText } from './xml.ts';
 
@@ -41,7 +42,7 @@ function parseTime(xml: string, from: number, to: number): number {
 /** `&quot;…&quot;` is how S3 writes each ETag. */
 function parseEtag(text: string): string {
   const plain = text.startsWith('&quot;') && text.endsWith('&quot;') && text.indexOf('&', 1) === text.length - 6;
-  return plain ? `"${text.slice(6, -6)}"` : quotedEtag(unescapeXml(text));
+  return ownText(plain ? `"${text.slice(6, -6)}"` : quotedEtag(unescapeXml(text)));
 }
 
 function parseSize(text: string): number {
@@ -76,8 +77,10 @@ export function parseListing(body: Uint8Array, prefix: string): Listing {
     const whole = encoded ? decodeKey(text) : text;
     if (whole === undefined) return undefined;
     if (!whole.startsWith(prefix)) throw new XmlError('a key that was not asked for');
-    return whole.slice(prefix.length);
+    return ownText(whole.slice(prefix.length));
   };
+  // One text for all: it is the same word a thousand times.
+  const classes = new Map<string, string>();
 
   // What the visitor of one <Contents> gathers.
   let name: string | undefined;
@@ -101,7 +104,9 @@ export function parseListing(body: Uint8Array, prefix: string): Listing {
         size = parseSize(xml.slice(start, end));
         break;
       case 'StorageClass':
-        storageClass = unescapeXml(xml.slice(start, end));
+        storageClass = xml.slice(start, end);
+        if (!classes.has(storageClass)) classes.set(storageClass, ownText(unescapeXml(storageClass)));
+        storageClass = classes.get(storageClass);
         break;
     }
   };
@@ -139,7 +144,7 @@ export function parseListing(body: Uint8Array, prefix: string): Listing {
         truncated = xml.slice(start, end) === 'true';
         break;
       case 'NextContinuationToken':
-        next = unescapeXml(xml.slice(start, end));
+        next = ownText(unescapeXml(xml.slice(start, end)));
         break;
     }
   });

@@ -9,6 +9,7 @@ import { UnsavedMemory } from '../../src/cache/unsaved-memory.ts';
 import type { UploadSizes } from '../../src/cache/upload-plan.ts';
 import type { WriteBackStore } from '../../src/cache/write-back.ts';
 import { type FileSystemParts, S3FileSystem } from '../../src/fs/filesystem.ts';
+import { DEFAULT_METADATA_BYTES, type MetadataLimits, metadataLimits } from '../../src/fs/metadata-limits.ts';
 import type { FileSystemOptions } from '../../src/fs/options.ts';
 import { PersistentIndex } from '../../src/fs/persistent-index.ts';
 import type { ObjectStore } from '../../src/s3/store.ts';
@@ -45,8 +46,8 @@ export interface TestOptions {
   readonly tier?: BlockTier;
   /** Default: unsaved bytes stay in memory. */
   readonly spool?: SpoolOptions;
-  /** Inodes above which the kernel is asked to forget some. */
-  readonly maxInodes?: number;
+  /** Of the metadata that is remembered; the others are those of a large machine. */
+  readonly limits?: Partial<MetadataLimits>;
   /** Where the persistent index lies; default: none. */
   readonly indexRoot?: string;
   /** A queue before `store`. */
@@ -98,7 +99,7 @@ export function makeFileSystem(test: TestOptions = {}): TestFileSystem {
     notifier: undefined,
     options: { ...DEFAULT_OPTIONS, ...test.options },
     mimeTypes: '',
-    ...(test.maxInodes !== undefined && { maxInodes: test.maxInodes }),
+    ...(test.limits && { metadataLimits: { ...metadataLimits(DEFAULT_METADATA_BYTES), ...test.limits } }),
     ...(test.indexRoot !== undefined && {
       persistentIndex: new PersistentIndex({ root: test.indexRoot, name: 'bucket', clock, log: counters.log }),
     }),

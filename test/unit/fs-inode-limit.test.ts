@@ -51,7 +51,7 @@ t.test('a reader that goes back in a large directory meets the same names', asyn
 t.test('above its limit the kernel is asked to forget what nobody uses', async t => {
   const { filesystem, kernel, store, clock, environment } = makeFileSystem({
     options: { stat: 'list' },
-    maxInodes: 100,
+    limits: { inodes: 100 },
   });
   for (let i = 0; i < 400; i++) store.putForeign(`d/f${String(i).padStart(5, '0')}`, 'x');
   const held = new Map<string, number>();
