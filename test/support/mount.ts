@@ -48,6 +48,8 @@ export interface MountTestOptions {
   /** The Node that runs it; default: the one that runs this. */
   readonly node?: string;
   readonly seconds?: number;
+  /** A command in front of the daemon, such as one that enters a control group. */
+  readonly within?: readonly string[];
 }
 
 export interface DaemonEnd {
@@ -146,7 +148,8 @@ export class RealMount {
     const log = openSync(this.#logFile, 'a');
     const before = this.#mounted();
     // Written to a file: a pipe would fill while the test waits in a call on the mount, and the daemon with it.
-    const daemon = spawn('env', this.commandLine(['-f', ...this.command]), {
+    const [first = 'env', ...rest] = [...(this.#options.within ?? []), 'env'];
+    const daemon = spawn(first, [...rest, ...this.commandLine(['-f', ...this.command])], {
       cwd: '/',
       stdio: ['ignore', log, log],
       detached: true,

@@ -6,7 +6,7 @@ import t from 'tap';
 import { writeParquet } from '../../src/cli/demo-parquet.ts';
 import { CliError } from '../../src/cli/exit-codes.ts';
 import { openLog, terminalLine } from '../../src/cli/log.ts';
-import { defaultMemory } from '../../src/cli/memory.ts';
+import { defaultMemory, memoryPlan } from '../../src/cli/memory.ts';
 import { diedSilently, pipeToParent, waitForDaemon } from '../../src/cli/ready-pipe.ts';
 import { RunFile } from '../../src/cli/run-file.ts';
 import { ensureStateDirectory, mountName } from '../../src/cli/state-directory.ts';
@@ -35,6 +35,14 @@ t.test('memory: an eighth of what the machine or a cgroup above us allows, withi
     96 * MIB,
     'version 1, of a container',
   );
+});
+
+t.test('names and attributes get an eighth too, and no more than bytes do', async t => {
+  const none = (): undefined => undefined;
+  t.same(memoryPlan(undefined, 256 * MIB, none), { limit: 256 * MIB, budget: 64 * MIB, metadata: 32 * MIB });
+  t.same(memoryPlan(undefined, 64 * GIB, none), { limit: 64 * GIB, budget: 256 * MIB, metadata: 256 * MIB });
+  t.same(memoryPlan(64 * MIB, 64 * GIB, none).metadata, 64 * MIB, 'memory= is for both');
+  t.same(memoryPlan(4 * GIB, 8 * GIB, none), { limit: 8 * GIB, budget: 4 * GIB, metadata: GIB });
 });
 
 t.test('the pipe between daemon and command', async t => {
