@@ -226,8 +226,9 @@ class Snapshot {
   /** A large listing takes memory: it goes when nobody may believe it any more. */
   #forgetInTime(listing: Listing): void {
     const directory = this.#directory;
+    const held = new WeakRef(listing);
     this.#environment.clock.after(this.#environment.options.ttl, () => {
-      if (directory.listing === listing) directory.listing = undefined;
+      if (directory.listing === held.deref()) directory.listing = undefined;
     });
   }
 
