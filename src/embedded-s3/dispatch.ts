@@ -15,7 +15,7 @@ import { OPERATIONS, type Operation, route } from './route.ts';
 import { codeForStatus, S3Failure } from './s3-error.ts';
 import { type Credential, type Signed, verifySignature } from './signature.ts';
 import type { Bucket } from './state.ts';
-import type { Watch } from './watch.ts';
+import { loggedHeaders, type Watch } from './watch.ts';
 
 export interface Site {
   readonly world: World;
@@ -263,6 +263,7 @@ export async function answer(
       ms: world.clock.monotonic() - began,
       bytesIn: progress.bytesIn,
       bytesOut,
+      headers: loggedHeaders(request.headers),
       fault: progress.fault?.kind,
     });
   }

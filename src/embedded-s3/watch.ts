@@ -1,4 +1,5 @@
 /** What the server can tell about itself: counts since the last reset, and the most recent requests. */
+import type { IncomingHttpHeaders } from 'node:http';
 
 export interface LoggedRequest {
   /** S3's name of the operation; empty where the request was none. */
@@ -17,6 +18,8 @@ export interface LoggedRequest {
   readonly ms: number;
   readonly bytesIn: number;
   readonly bytesOut: number;
+  /** Host, Content-Type, what begins with `x-amz-` (but tokens and keys), and whether it was signed, as `authorization`. */
+  readonly headers: Readonly<Record<string, string>>;
   /** The fault that struck it. */
   readonly fault: string | undefined;
 }
@@ -102,4 +105,17 @@ export class Watch {
     this.#log = [];
     this.#next = 0;
   }
+}
+
+const SECRET = /token|customer-key$|x-amz-date|x-amz-content-sha256/;
+
+/** What the log may keep of a request's headers. */
+export function loggedHeaders(headers: IncomingHttpHeaders): Record<string, string> {
+  const kept: Record<string, string> = {};
+  for (const [name, value] of Object.entries(headers)) {
+    if (name === 'authorization') kept[name] = 'signed';
+    else if (name !== 'host' && name !== 'content-type' && !name.startsWith('x-amz-')) continue;
+    else if (typeof value === 'string' && !SECRET.test(name)) kept[name] = value;
+  }
+  return kept;
 }
