@@ -5,6 +5,7 @@ import type { Telemetry } from '../telemetry.ts';
 import type { BlockCache } from './block-cache.ts';
 import type { BlockPool } from './block-pool.ts';
 import type { Budget } from './budget.ts';
+import type { CloseRooms } from './close-room.ts';
 import type { Spool } from './spool.ts';
 import type { StoredContent } from './stored-content.ts';
 import type { UnsavedLog } from './unsaved-log.ts';
@@ -25,6 +26,8 @@ export interface ContentEnvironment {
   readonly keepSent?: boolean;
   /** Where what is written and not saved outlives the daemon. */
   readonly unsavedLog?: UnsavedLog | undefined;
+  /** With `write_back`: where the room for closes comes from. */
+  readonly closeRooms?: CloseRooms | undefined;
   /** Bytes of the largest part that is held in memory. Default: by the limit of memory. */
   readonly cellLimit?: number;
 }

@@ -2,6 +2,7 @@ import { Mutex, type Waiter } from '../concurrency.ts';
 import { FsError, isStoreError } from '../errors.ts';
 import type { Awaitable, ReadReply } from '../fuse/ops.ts';
 import type { WriteCondition } from '../s3/store.ts';
+import { CloseRoom } from './close-room.ts';
 import { commitBlocks } from './commit.ts';
 import type { ContentEnvironment, Saved } from './content-environment.ts';
 import { type Doubt, wasDone } from './doubt.ts';
@@ -34,6 +35,7 @@ export class FileContent implements Borrower {
   readonly #saves = new Mutex();
   readonly #owner: ContentOwner | undefined;
   readonly #log: FileLog | undefined;
+  readonly #closeRoom: CloseRoom | undefined;
   /** What the save in progress ends with, in the log. */
   #upTo = 0;
   /** For whoever writes into it bit by bit. */
@@ -65,6 +67,7 @@ export class FileContent implements Borrower {
     const { store, blocks, telemetry, clock, sizes = UPLOAD_SIZES, cellLimit } = environment;
     const log = owner && environment.unsavedLog?.of(() => this.#unsavedBase(target));
     this.#log = log;
+    this.#closeRoom = owner && environment.closeRooms && new CloseRoom(environment.closeRooms);
     const intent = log && ((about: Omit<SaveIntent, 'n'>) => log.intent({ ...about, n: this.#upTo }));
     const uploading = { store, blocks, memory, telemetry, clock, sizes, cellLimit, log, intent };
     this.#upload = new FileUpload(uploading, this.#overlay, target, () => {
@@ -83,9 +86,9 @@ export class FileContent implements Borrower {
       betweenSaves: work => this.#saves.run(work),
       checkSize: size => this.#checkSize(size),
       ...(log && {
-        logged: async (offset, slices, signal) => {
+        logged: async (offset, slices, waiter) => {
           if (this.#isLocal) return () => {};
-          const n = await log.bytes(offset, slices, signal);
+          const n = await log.bytes(offset, slices, waiter);
           return isPut => (isPut ? log.applied(n) : log.undo(n));
         },
       }),
@@ -205,7 +208,11 @@ export class FileContent implements Borrower {
   write(offset: number, data: Uint8Array, waiter?: Waiter): Awaitable<void> {
     this.#checkSize(offset + data.length);
     if (data.length === 0) return;
-    if (this.#written.logged && !this.#isLocal) return writeLogged(this.#written, offset, data, waiter?.signal);
+    const size = Math.max(this.size, offset + data.length);
+    if (!this.#isLocal && this.#closeRoom?.tryCover(size) === false) {
+      return this.#closeRoom.cover(size, waiter).then(() => this.write(offset, data, waiter));
+    }
+    if (this.#written.logged && !this.#isLocal) return writeLogged(this.#written, offset, data, waiter);
     if (this.#sent.intersects(offset, offset + data.length))
       return writeWaiting(this.#written, offset, data, waiter?.signal);
     const { memory } = this.#environment.spool;
@@ -220,7 +227,7 @@ export class FileContent implements Borrower {
     this.#checkSize(offset + data.length);
     if (data.length === 0) return offset;
     if (this.#written.logged && !this.#isLocal) {
-      return writeLogged(this.#written, offset, data, waiter?.signal).then(() => offset);
+      return writeLogged(this.#written, offset, data, waiter).then(() => offset);
     }
     const { memory } = this.#environment.spool;
     const cost = this.#overlay.blocks.cost(offset, data.length);
@@ -233,6 +240,9 @@ export class FileContent implements Borrower {
   truncate(size: number): Awaitable<void> {
     this.#checkSize(size);
     if (size === this.#overlay.size) return;
+    if (!this.#isLocal && this.#closeRoom?.tryCover(size) === false) {
+      return this.#closeRoom.cover(size, undefined).then(() => this.truncate(size));
+    }
     if (size > 0 && this.#sent.intersects(size, size + 1)) {
       return this.#sent.recall(size, size + 1).then(() => this.truncate(size));
     }
@@ -395,6 +405,7 @@ export class FileContent implements Borrower {
   keepLocal(): void {
     this.#isLocal = true;
     this.#upload.giveUp();
+    this.#closeRoom?.letGo();
     void this.#log?.over();
   }
 
@@ -486,6 +497,7 @@ export class FileContent implements Borrower {
     this.#upload.giveUp();
     this.#upload.committed();
     this.#log?.saved(doubt.upTo);
+    if (!this.#hasUnsaved) this.#closeRoom?.letGo();
     const { description } = doubt;
     this.#settled = { written: { etag: info.etag, serverDate: info.serverDate }, description, content };
   }
@@ -498,6 +510,7 @@ export class FileContent implements Borrower {
     this.#savedGeneration = this.#overlay.generation;
     this.#settled = undefined;
     this.#spiller.unregister();
+    this.#closeRoom?.letGo();
     void this.#log?.over();
   }
 
@@ -558,6 +571,7 @@ export class FileContent implements Borrower {
       this.#savedGeneration = capture.generation;
       this.#settled = undefined;
       this.#log?.saved(upTo);
+      if (!this.#hasUnsaved) this.#closeRoom?.letGo();
       committed = true;
       if (this.#overlay.blocks.count === 0) this.#spiller.unregister();
       return { written, description, content };

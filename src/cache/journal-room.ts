@@ -4,7 +4,7 @@
  * A full journal slows writers down first: what S3 takes meanwhile makes room. Only where nothing was freed for a while is
  * it full for good, and then write(2) says so, never close(2).
  */
-import type { Clock } from '../concurrency.ts';
+import type { Waiter as Asking, Clock } from '../concurrency.ts';
 import { FsError, StoreError } from '../errors.ts';
 
 /** ms without a byte freed until writers get ENOSPC: the time in which S3 answers, or does not answer any more. */
@@ -12,13 +12,14 @@ const FULL_AFTER = 30_000;
 
 interface Waiter {
   readonly bytes: number;
+  readonly isForDisk: boolean;
   resolve(): void;
   reject(error: unknown): void;
 }
 
 export class JournalRoom {
   readonly #clock: Clock;
-  readonly #fits: (bytes: number) => boolean;
+  readonly #fits: (bytes: number, isForDisk: boolean) => boolean;
   readonly #why: () => string;
   readonly #waiters: Waiter[] = [];
   /** Bytes that will be appended at a close: nobody else gets them. */
@@ -28,8 +29,11 @@ export class JournalRoom {
   /** Told when somebody finds no room: perhaps something can be let go of. */
   readonly pressed = new Set<() => void>();
 
-  /** `fits`: whether so many bytes more may be written, promised ones among them; `why`: not, for people. */
-  constructor(clock: Clock, fits: (bytes: number) => boolean, why: () => string) {
+  /**
+   * `fits`: whether so many bytes more may be written, promised ones among them, and where `isForDisk` the disk has them too;
+   * `why`: not, for people.
+   */
+  constructor(clock: Clock, fits: (bytes: number, isForDisk: boolean) => boolean, why: () => string) {
     this.#clock = clock;
     this.#fits = fits;
     this.#why = why;
@@ -40,13 +44,16 @@ export class JournalRoom {
   }
 
   /** True if `bytes` are there for somebody to whom nothing is promised. */
-  has(bytes: number): boolean {
-    return this.#waiters.length === 0 && this.#fits(bytes + this.#promised);
+  has(bytes: number, isForDisk: boolean): boolean {
+    return this.#waiters.length === 0 && this.#fits(bytes + this.#promised, isForDisk);
   }
 
-  /** Promises `bytes`, if they are there. Undone by `giveBack`. */
-  tryPromise(bytes: number): boolean {
-    if (!this.has(bytes)) return false;
+  /**
+   * Promises `bytes`, if they are there. Undone by `giveBack`. `isForDisk`: they are needed there; else it is no harm if the
+   * disk turns out to be full, whoever was promised them then waits for S3.
+   */
+  tryPromise(bytes: number, isForDisk: boolean): boolean {
+    if (!this.has(bytes, isForDisk)) return false;
     this.#promised += bytes;
     return true;
   }
@@ -68,10 +75,19 @@ export class JournalRoom {
     this.serve();
   }
 
+  /** S3 has taken something, which will give its room back: whoever waits may wait on. */
+  progressed(): void {
+    this.#isFull = false;
+    if (this.#waiters.length > 0) this.#watch();
+  }
+
   /** Looks whether those who wait find room now. */
   serve(): void {
     if (this.#waiters.length === 0) return;
-    while (this.#waiters.length > 0 && this.#fits(this.#waiters[0]!.bytes + this.#promised)) {
+    while (
+      this.#waiters.length > 0 &&
+      this.#fits(this.#waiters[0]!.bytes + this.#promised, this.#waiters[0]!.isForDisk)
+    ) {
       const first = this.#waiters.shift()!;
       this.#promised += first.bytes;
       first.resolve();
@@ -80,12 +96,13 @@ export class JournalRoom {
   }
 
   /** The same as `tryPromise`, waiting. @throws {FsError} ENOSPC; {StoreError} `aborted`. */
-  async promise(bytes: number, signal?: AbortSignal): Promise<void> {
-    if (this.tryPromise(bytes)) return;
+  async promise(bytes: number, isForDisk: boolean, asking?: Asking): Promise<void> {
+    if (this.tryPromise(bytes, isForDisk)) return;
     if (this.#isFull) {
       for (const each of this.pressed) each();
       throw this.#full();
     }
+    const signal = asking?.signal;
     if (signal?.aborted) throw interrupted();
     await new Promise<void>((resolve, reject) => {
       const leave = (): void => {
@@ -95,6 +112,7 @@ export class JournalRoom {
       };
       const waiter: Waiter = {
         bytes,
+        isForDisk,
         resolve: () => {
           signal?.removeEventListener('abort', leave);
           resolve();

@@ -110,7 +110,7 @@ export class Journal {
     this.#owner = createHash('sha256').update(options.owner).digest();
     this.room = new JournalRoom(
       options.clock,
-      bytes => this.hasRoom(bytes),
+      (bytes, isForDisk) => this.#failed !== undefined || this.#fits(bytes, isForDisk),
       () => `the journal in ${options.directory.path} holds ${this.#used} of ${options.limit} bytes`,
     );
     // Others may have made room on the disk.
@@ -159,10 +159,14 @@ export class Journal {
 
   /** Whether records of `bytes` in all may be appended now. */
   hasRoom(bytes: number): boolean {
+    return !this.#failed && !this.#closed && this.#fits(bytes, true);
+  }
+
+  #fits(bytes: number, isForDisk: boolean): boolean {
     const { limit, minFree = 0 } = this.#options;
-    if (this.#failed || this.#closed) return false;
     const whole = this.#used + this.#coming + bytes;
-    return whole <= limit * (1 - RESERVE_SHARE) && this.#free - this.#sinceSpace - bytes >= minFree;
+    if (whole > limit * (1 - RESERVE_SHARE)) return false;
+    return !isForDisk || this.#free - this.#sinceSpace - bytes >= minFree;
   }
 
   /**
@@ -209,6 +213,7 @@ export class Journal {
     const live = entry as LiveEntry;
     if (--live.refs > 0) return;
     this.#forget(live);
+    this.room.progressed();
     this.#reclaim();
   }
 
@@ -395,6 +400,7 @@ export class Journal {
     const { directory, log } = this.#options;
     this.#failed = journalError(error, directory.path);
     log.error({ err: error, directory: directory.path }, `${this.#failed.message}; close waits for S3 from now on`);
+    this.room.serve();
   }
 
   async #askSpace(): Promise<void> {

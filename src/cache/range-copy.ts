@@ -141,7 +141,7 @@ async function copyThroughMemory(
         let logged: ((isPut: boolean) => void) | undefined;
         let isPut = false;
         try {
-          if (!only && reply.slices.length > 0) logged = await target.logged?.(at, reply.slices, signal);
+          if (!only && reply.slices.length > 0) logged = await target.logged?.(at, reply.slices, signal && { signal });
           // It was sent meanwhile, and let go: once more.
           if (!only && sent.intersects(at, at + step)) continue;
           const bytes = reply.slices.reduce((sum, slice) => sum + slice.length, 0);

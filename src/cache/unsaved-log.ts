@@ -7,7 +7,7 @@
  * there at its beginning: each change has a number, and a save ends all up to one. (4) A kill between the answer of S3 and the
  * record of it must not look like another client's change: what a save is about to store is written down before.
  */
-import type { Clock } from '../concurrency.ts';
+import type { Clock, Waiter } from '../concurrency.ts';
 import type { Telemetry } from '../telemetry.ts';
 import type { Entry, Journal } from './journal.ts';
 import type { RecordMeta } from './journal-record.ts';
@@ -108,11 +108,11 @@ export class FileLog {
    * Brings bytes for `offset` into the journal. Who then has put them into the file calls `applied` with what this resolves
    * to, or `undo`. @throws {FsError} ENOSPC; {StoreError} `aborted`.
    */
-  async bytes(offset: number, slices: readonly Uint8Array[], signal?: AbortSignal): Promise<number> {
+  async bytes(offset: number, slices: readonly Uint8Array[], waiter?: Waiter): Promise<number> {
     const { journal } = this.#log;
     const length = slices.reduce((sum, slice) => sum + slice.length, 0);
     const wanted = length + 2 * RECORD_BYTES;
-    if (!journal.failed && !journal.room.tryPromise(wanted)) await journal.room.promise(wanted, signal);
+    if (!journal.room.tryPromise(wanted, true)) await journal.room.promise(wanted, true, waiter);
     const last = this.#runs.at(-1);
     const isJoining = last !== undefined && !this.#isCut && last.bytes < RUN_BYTES && last.records < RUN_RECORDS;
     const run = isJoining ? last : undefined;
@@ -122,7 +122,7 @@ export class FileLog {
       const at = this.#log.clock.now();
       const appended = this.#append({ t: 'bytes', n, o: offset, at }, slices, run?.entry);
       // From now on what is on its way counts.
-      if (!journal.failed) journal.room.giveBack(wanted);
+      journal.room.giveBack(wanted);
       const entry = await appended;
       if (run) run.coming--;
       this.#pending.set(n, { start: offset, end: offset + length, run: entry && this.#runOf(entry, n, length) });

@@ -1,4 +1,5 @@
 /** Writes that find no memory at once, and what whoever writes into a file bit by bit needs of it. */
+import type { Waiter } from '../concurrency.ts';
 import type { Overlay } from './overlay.ts';
 import type { SentRanges } from './sent-ranges.ts';
 import { BLOCK_SIZE } from './stored-content.ts';
@@ -14,7 +15,7 @@ export interface WriteTarget {
   /** Copies bytes in, whose memory has been admitted; returns how much of that it used. */
   put(offset: number, data: Uint8Array): number;
   /** Brings bytes that are about to be `put` into the journal; to be told then whether they were. */
-  logged?(offset: number, slices: readonly Uint8Array[], signal?: AbortSignal): Promise<(isPut: boolean) => void>;
+  logged?(offset: number, slices: readonly Uint8Array[], waiter?: Waiter): Promise<(isPut: boolean) => void>;
   /** @throws {FsError} EFBIG */
   checkSize(size: number): void;
   /** Whether bytes may be in parts of the upload only. */
@@ -77,15 +78,15 @@ export async function writeLogged(
   target: WriteTarget,
   offset: number,
   data: Uint8Array,
-  signal: AbortSignal | undefined,
+  waiter: Waiter | undefined,
 ): Promise<void> {
   const { memory, overlay, sent, put } = target;
   const end = offset + data.length;
-  if (sent.intersects(offset, end)) await sent.recall(offset, end, signal);
+  if (sent.intersects(offset, end)) await sent.recall(offset, end, waiter?.signal);
   // Before the journal: whoever finds no memory has not written anything.
   const admitted = overlay.blocks.worstCost(offset, data.length);
   const isAdmitted = memory.tryAdmit(admitted);
-  const done = await target.logged!(offset, [data], signal).catch((error: unknown) => {
+  const done = await target.logged!(offset, [data], waiter).catch((error: unknown) => {
     if (isAdmitted) memory.letGo(admitted);
     throw error;
   });
@@ -98,7 +99,7 @@ export async function writeLogged(
   if (isAdmitted) memory.letGo(admitted);
   let isPut = false;
   try {
-    await writeWaiting(target, offset, data, signal);
+    await writeWaiting(target, offset, data, waiter?.signal);
     isPut = true;
   } finally {
     done(isPut);

@@ -128,6 +128,7 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
     persistentIndex,
     ...(writeBack && { writeBack }),
     unsavedLog: unsaved?.log,
+    closeRooms: unsaved?.closeRooms,
     mimeTypes: mimeTypes(values.mime),
   };
   const filesystem = new S3FileSystem(parts);

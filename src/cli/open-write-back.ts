@@ -1,12 +1,12 @@
 /** `write_back`, and what an earlier mount with it could not send: the store of this mount with a queue before it. */
 import { hostname } from 'node:os';
 import type { Budget } from '../cache/budget.ts';
+import type { CloseRooms } from '../cache/close-room.ts';
 import type { ContentEnvironment } from '../cache/content-environment.ts';
 import type { Entry, Journal } from '../cache/journal.ts';
 import { isUploadRecord, TrackedUploads } from '../cache/tracked-uploads.ts';
 import { UnsavedLog } from '../cache/unsaved-log.ts';
 import { isUnsavedRecord, type UnsavedFile, unsavedFiles } from '../cache/unsaved-records.ts';
-import { UPLOAD_SIZES } from '../cache/upload-plan.ts';
 import { WriteBackStore } from '../cache/write-back.ts';
 import { unfinished } from '../cache/write-back-records.ts';
 import { delay, systemClock } from '../concurrency.ts';
@@ -14,6 +14,7 @@ import { conflictName } from '../fs/conflict-name.ts';
 import { recoverUnsaved } from '../fs/unsaved-recovery.ts';
 import type { ObjectStore } from '../s3/store.ts';
 import type { Telemetry } from '../telemetry.ts';
+import { uploadSizes } from './filesystem-options.ts';
 import { type OpenedJournal, openJournal } from './open-journal.ts';
 import type { Config } from './options.ts';
 
@@ -38,7 +39,12 @@ export interface OpenedUnsaved {
   readonly files: readonly UnsavedFile<Entry>[];
   readonly journal: Journal;
   readonly isOpen: (uploadId: string) => boolean;
+  /** With `write_back`. */
+  readonly closeRooms: CloseRooms | undefined;
 }
+
+/** Of the journal: a larger file would keep all others waiting for it, so it waits for S3 itself. */
+const LARGEST_SHARE = 1 / 4;
 
 /** The store as the filesystem gets it. What an earlier mount has left is being sent, or ended, in the background. */
 export async function openWriteBack(config: Config, parts: WriteBackParts): Promise<OpenedStore> {
@@ -75,9 +81,12 @@ function openUnsaved(
   if (lost > 0) telemetry.log.error({ files: lost }, 'the journal has lost what files are that were being written');
   if (files.length > 0) note(`an earlier mount was writing ${files.length} files when it ended: they are being saved.`);
   const isAsked = values.journal !== undefined;
-  const journaledSaves = values.write_back ? UPLOAD_SIZES.singlePut : 0;
+  const { singlePut } = uploadSizes(values);
+  const journaledSaves = values.write_back ? singlePut : 0;
+  const most = Math.min(singlePut, journal.limit * LARGEST_SHARE);
+  const closeRooms = values.write_back ? { room: journal.room, most } : undefined;
   const log = isAsked ? new UnsavedLog({ journal, clock: systemClock, telemetry, nextId, journaledSaves }) : undefined;
-  return { log, files, journal, isOpen: uploadId => uploads.isLeft(uploadId) };
+  return { log, files, journal, isOpen: uploadId => uploads.isLeft(uploadId), closeRooms };
 }
 
 function uploadsOf(files: readonly UnsavedFile<Entry>[]): (uploadId: string) => boolean {

@@ -329,7 +329,7 @@ const resources = {
   journal_size: option({
     section: 'Resources',
     kind: bytes(MIB, 16 * MIB, 1024 * GIB, '1GiB'),
-    help: 'limit on its bytes; when it is full close waits for S3 (1 GiB, a tenth of the disk at most)',
+    help: 'limit on its bytes; when it is full writes wait for S3, then fail with ENOSPC (1 GiB, a tenth of the disk at most)',
   }),
   state_dir: option({
     section: 'Resources',

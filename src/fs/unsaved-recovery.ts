@@ -136,7 +136,13 @@ class Recovery {
       condition: this.#condition,
     });
     const content: FileContent = new FileContent(
-      { ...environment, ...(sizes && { sizes: { ...sizes, part } }), cellLimit, unsavedLog: undefined },
+      {
+        ...environment,
+        ...(sizes && { sizes: { ...sizes, part } }),
+        cellLimit,
+        unsavedLog: undefined,
+        closeRooms: undefined,
+      },
       stored && environment.blocks.contentOf(stored),
       target,
       { save: () => this.#saveOnce(content), isNameSettled: () => true },

@@ -18,7 +18,7 @@ const ELSEWHERE: Readonly<Record<string, readonly [file: string, title: string]>
   Q6: ['test/unit/fs-write-back.test.ts', 'rm a; echo > a and mv a b; echo > a come out right'],
   Q7: ['test/unit/fs-write-back.test.ts', 'another client was faster: a conflict copy, told once'],
   Q8: ['test/unit/fs-write-back.test.ts', 'S3 refuses a delete: the file is there again'],
-  Q9: ['test/model/queue.test.ts', 'a journal that is often full: what finds no room waits for S3, in its turn'],
+  Q9: ['test/unit/fs-unsaved.test.ts', 'write_back, full while S3 takes nothing: ENOSPC at write, never at close'],
   Q10: ['test/unit/fs-write-back.test.ts', 'a large file goes to S3 by itself, after what is queued under its name'],
   Q11: [
     'test/mount/write-back.test.ts',
@@ -31,7 +31,11 @@ const ELSEWHERE: Readonly<Record<string, readonly [file: string, title: string]>
   J2: ['test/unit/fs-unsaved.test.ts', 'changed by another client meanwhile: a conflict copy'],
   J3: ['test/model/unsaved-deaths.test.ts', 'the power is cut at calls'],
   J4: ['test/unit/fs-unsaved.test.ts', 'parts that S3 has are not sent again'],
-  J5: ['test/unit/fs-unsaved.test.ts', 'a copy of a whole file does not refer to its source'],
+  J5: [
+    'test/unit/fs-unsaved.test.ts',
+    'full: write waits, then fails with ENOSPC, close does not; what S3 takes makes room',
+  ],
+  J6: ['test/unit/fs-unsaved.test.ts', 'a copy of a whole file does not refer to its source'],
   E1: ['test/mount/cli-life.test.ts', 'in the foreground'],
   E2: ['test/unit/cli-lifecycle.test.ts', 'what could not be saved is named, with an exit code of its own'],
   E3: ['test/mount/cli-life.test.ts', 'after SIGKILL the same command mounts again'],

@@ -3,6 +3,7 @@ import { BlockCache } from '../../src/cache/block-cache.ts';
 import { BlockPool } from '../../src/cache/block-pool.ts';
 import type { BlockTier } from '../../src/cache/block-tier.ts';
 import { Budget } from '../../src/cache/budget.ts';
+import type { CloseRooms } from '../../src/cache/close-room.ts';
 import { Spool, type SpoolOptions } from '../../src/cache/spool.ts';
 import type { UnsavedLog } from '../../src/cache/unsaved-log.ts';
 import { UnsavedMemory } from '../../src/cache/unsaved-memory.ts';
@@ -55,6 +56,7 @@ export interface TestOptions {
   /** Any other that stands before `store`. */
   readonly door?: ObjectStore;
   readonly unsavedLog?: UnsavedLog | undefined;
+  readonly closeRooms?: CloseRooms | undefined;
 }
 
 export interface TestFileSystem {
@@ -89,6 +91,7 @@ export function makeFileSystem(test: TestOptions = {}): TestFileSystem {
   const environment: FileSystemParts = {
     store: door,
     unsavedLog: test.unsavedLog,
+    closeRooms: test.closeRooms,
     ...(writeBack && { writeBack }),
     blocks,
     budget,

@@ -19,6 +19,8 @@ export interface UnsavedOptions {
   readonly clock: ManualClock;
   readonly sizes: UploadSizes;
   readonly writeBack: boolean;
+  /** Default: true. */
+  readonly isLogged?: boolean;
   /** Bytes of memory. */
   readonly budget?: number;
   /** Bytes of the journal. */
@@ -45,8 +47,14 @@ const conflictKeys = (key: string, attempt: number): string => {
 export async function mountUnsaved(options: UnsavedOptions): Promise<UnsavedFileSystem> {
   const { store, disk, clock, sizes, budget, limit = 64 * 1024 * 1024 } = options;
   const telemetry = new Counters();
-  const { log } = telemetry;
-  const { journal, found } = await Journal.open({ directory: disk, owner: 'bucket', limit, sync: 'group', clock, log });
+  const { journal, found } = await Journal.open({
+    directory: disk,
+    owner: 'bucket',
+    limit,
+    sync: 'group',
+    clock,
+    log: telemetry.log,
+  });
   const uploads = new TrackedUploads(store, journal, telemetry);
   const { files, spare, nextId } = unsavedFiles(found.filter(isUnsavedRecord));
   for (const entry of spare) journal.release(entry);
@@ -58,13 +66,15 @@ export async function mountUnsaved(options: UnsavedOptions): Promise<UnsavedFile
   if (queue) queue.resume(others);
   else for (const { entry } of others) journal.release(entry);
   const journaledSaves = options.writeBack ? sizes.singlePut : 0;
+  const log = new UnsavedLog({ journal, clock, telemetry, nextId, journaledSaves });
   const test = makeFileSystem({
     store,
     clock,
     sizes,
     telemetry,
     door: uploads,
-    unsavedLog: new UnsavedLog({ journal, clock, telemetry, nextId, journaledSaves }),
+    unsavedLog: options.isLogged === false ? undefined : log,
+    ...(queue && { closeRooms: { room: journal.room, most: Math.min(sizes.singlePut, limit / 4) } }),
     ...(queue && { writeBack: queue }),
     ...(budget !== undefined && { budget }),
   });

@@ -1,6 +1,7 @@
 /** `journal=`: what becomes of files that were being written when the daemon died. */
 import t from 'tap';
 import { UPLOAD_SIZES } from '../../src/cache/upload-plan.ts';
+import { StoreError } from '../../src/errors.ts';
 import { LossyDisk } from '../support/lossy-disk.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { MemoryStore } from '../support/memory-store.ts';
@@ -19,14 +20,27 @@ class World {
   disk = new LossyDisk();
   #end = (): void => {};
 
-  async mount(limit?: number, budget = 2 * MIB): Promise<UnsavedFileSystem> {
+  async mount(
+    limit?: number,
+    budget = 2 * MIB,
+    more: { readonly writeBack?: boolean; readonly isLogged?: boolean } = {},
+  ): Promise<UnsavedFileSystem> {
     const { clock, store, disk } = this;
     const life = { isOver: false };
     this.#end = store.intercept((_call, proceed) => (life.isOver ? new Promise(() => {}) : proceed()));
     this.#kill = () => {
       life.isOver = true;
     };
-    return mountUnsaved({ clock, store, disk, sizes: SIZES, writeBack: false, budget, ...(limit && { limit }) });
+    return mountUnsaved({
+      clock,
+      store,
+      disk,
+      sizes: SIZES,
+      writeBack: false,
+      budget,
+      ...more,
+      ...(limit && { limit }),
+    });
   }
 
   #kill = (): void => {};
@@ -204,4 +218,110 @@ t.test('times and modes are those of the last change', async t => {
   await world.until(second.recovered);
   const { mtime } = await world.until(second.kernel.stat('/f'));
   t.ok(Math.abs(mtime.sec * 1000 + mtime.nsec / 1e6 - at) < 100);
+});
+
+t.test('a file much larger than the journal is written, as fast as S3 takes it', async t => {
+  const world = new World();
+  const limit = 2 * MIB;
+  const first = await world.mount(limit, 64 * MIB);
+  const { kernel } = first;
+  const file = await world.until(kernel.open('/large', O_WRONLY | O_CREAT));
+  for (let i = 0; i < 120; i++) await world.until(kernel.write(file, i * 128 * KIB, Buffer.alloc(128 * KIB, i)));
+  t.ok(first.journal.used <= limit, `${first.journal.used} bytes of ${limit}`);
+  await world.kill();
+  const second = await world.mount(limit);
+  await world.until(second.recovered);
+  const bytes = world.store.bytes('large')!;
+  t.equal(bytes.length, 120 * 128 * KIB);
+  for (let i = 0; i < 120; i++)
+    if (bytes[i * 128 * KIB] !== i || bytes[(i + 1) * 128 * KIB - 1] !== i) t.fail(`part ${i}`);
+});
+
+t.test('a place that is written again and again takes its room once', async t => {
+  const world = new World();
+  const limit = 2 * MIB;
+  const first = await world.mount(limit, 64 * MIB);
+  const file = await world.until(first.kernel.open('/f', O_WRONLY | O_CREAT));
+  const other = await world.until(first.kernel.open('/g', O_WRONLY | O_CREAT));
+  for (let i = 0; i < 400; i++) {
+    await world.until(first.kernel.write(file, (i % 5) * 16 * KIB, Buffer.alloc(16 * KIB, i)));
+    if (i === 3) await world.until(first.kernel.write(other, 0, Buffer.from('kept, whatever moves')));
+  }
+  t.ok(first.journal.used <= limit);
+  await world.kill();
+  const second = await world.mount(limit);
+  await world.until(second.recovered);
+  t.equal(world.store.text('g'), 'kept, whatever moves');
+  const bytes = world.store.bytes('f')!;
+  t.same(
+    [bytes.length, ...[0, 1, 2, 3, 4].map(i => bytes[i * 16 * KIB])],
+    [80 * KIB, ...[395, 396, 397, 398, 399].map(i => i % 256)],
+  );
+});
+
+t.test('full: write waits, then fails with ENOSPC, close does not; what S3 takes makes room', async t => {
+  const world = new World();
+  const { kernel } = await world.mount(MIB, 64 * MIB);
+  const file = await world.until(kernel.open('/f', O_WRONLY | O_CREAT));
+  const code = async (work: Promise<unknown>): Promise<string | undefined> =>
+    world.until(work).then(
+      () => undefined,
+      error => error.code,
+    );
+  let written = 0;
+  let failed: string | undefined;
+  // Never two in a row: nothing of it can be sent ahead.
+  for (; written < 40 && failed === undefined; written++) {
+    const began = world.clock.monotonic();
+    failed = await code(kernel.write(file, written * 2 * 32 * KIB, Buffer.alloc(32 * KIB, 1)));
+    if (failed !== undefined) t.ok(world.clock.monotonic() - began >= 30_000, 'it has waited');
+  }
+  t.equal(failed, 'ENOSPC');
+  t.ok(written > 20, `${written} writes`);
+  const began = world.clock.monotonic();
+  t.equal(await code(kernel.write(file, 0, Buffer.from('once more'.repeat(9000)))), 'ENOSPC');
+  t.ok(world.clock.monotonic() - began < 1000, 'and at once then');
+  t.equal(await code(kernel.close(file)), undefined);
+  t.equal(world.store.bytes('f')?.length, (written - 2) * 2 * 32 * KIB + 32 * KIB);
+  const next = await world.until(kernel.open('/g', O_WRONLY | O_CREAT));
+  t.equal(await code(kernel.write(next, 0, Buffer.alloc(300 * KIB))), undefined);
+  t.equal(await code(kernel.close(next)), undefined);
+});
+
+t.test('write_back, full while S3 takes nothing: ENOSPC at write, never at close', async t => {
+  const world = new World();
+  const mounted = await world.mount(MIB, 64 * MIB, { writeBack: true, isLogged: false });
+  const { kernel } = mounted;
+  const endOfFaults = world.store.intercept(async (call, proceed) => {
+    if (call.operation === 'PutObject') throw new StoreError('unavailable', 'nothing is taken');
+    return proceed();
+  });
+  const code = async (work: Promise<unknown>): Promise<string | undefined> =>
+    world.until(work).then(
+      () => undefined,
+      error => error.code,
+    );
+  const saved: string[] = [];
+  let failed: string | undefined;
+  for (let i = 0; i < 20 && failed === undefined; i++) {
+    const file = await world.until(kernel.open(`/f${i}`, O_WRONLY | O_CREAT));
+    failed = await code(kernel.write(file, 0, Buffer.alloc(100 * KIB, i)));
+    if (failed === undefined) {
+      t.equal(await code(kernel.close(file)), undefined);
+      saved.push(`f${i}`);
+    }
+  }
+  t.equal(failed, 'ENOSPC');
+  t.ok(saved.length >= 7, `${saved.length} files`);
+  t.same(world.store.keys(), []);
+  endOfFaults();
+  await world.until(mounted.filesystem.drain());
+  t.same(
+    saved.filter(key => world.store.bytes(key)?.length !== 100 * KIB),
+    [],
+    'S3 has them all',
+  );
+  await world.until(kernel.writeFile('/after', Buffer.alloc(100 * KIB)));
+  await world.until(mounted.filesystem.drain());
+  t.equal(world.store.bytes('after')?.length, 100 * KIB);
 });
