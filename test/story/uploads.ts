@@ -19,8 +19,8 @@ function bytes(size: number, seed: number): Buffer {
   return all;
 }
 
-/** Arguments of sftp(1) that speaks with the server itself, as sshd lets it; commands come on stdin. */
-const sftp = (...args: string[]): string[] => [...args, '-q', '-b', '-', '-D', SERVERS.find(path => existsSync(path))!];
+/** Arguments of sftp(1) that speaks with the server itself, as sshd lets it; `-` reads commands from stdin. */
+const sftp = (commands = '-'): string[] => ['-q', '-b', commands, '-D', SERVERS.find(path => existsSync(path))!];
 
 /** Copies of files onto themselves and new markers of directories below a prefix, since the last reset. */
 async function changes(scene: Scene, prefix: string): Promise<number> {
@@ -56,15 +56,12 @@ export const uploads = {
     t.equal(Number(metadata['mode']), 0o100640, 'and its mode, though umask= shows another');
 
     // FileZilla: to its name at once, then its time; here the connection breaks.
-    const upload = rstudio.start(t, 'bash', [
-      '-c',
-      `echo put tmp/large.bin works/upload/broken.bin | sftp -l 40000 ${sftp().join(' ')}`,
-    ]);
+    writeFileSync(local('commands'), 'put tmp/large.bin works/upload/broken.bin\n');
+    const upload = rstudio.start(t, 'sftp', ['-l', '40000', ...sftp(local('commands'))]);
     const broken = scene.path('upload/broken.bin');
     const sent = (): number => (existsSync(broken) ? statSync(broken).size : 0);
     t.ok(await eventually(() => sent() > 2 * MB, UPLOADING), 'it grows');
-    rstudio.shell('pkill -u rstudio -x sftp');
-    await upload.end();
+    await upload.end('SIGKILL');
     const before = sent();
     t.ok(before < large.length, 'it broke off');
     batch('reput tmp/large.bin works/upload/broken.bin');
