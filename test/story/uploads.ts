@@ -1,5 +1,5 @@
 /** FileZilla and its like through the box's sftp-server, and an administrator who gives files to somebody else. */
-import { chownSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import { eventually } from '../support/mount.ts';
@@ -21,6 +21,17 @@ function bytes(size: number, seed: number): Buffer {
 
 /** Arguments of sftp(1) that speaks with the server itself, as sshd lets it; `-` reads commands from stdin. */
 const sftp = (commands = '-'): string[] => ['-q', '-b', commands, '-D', SERVERS.find(path => existsSync(path))!];
+
+function isRunning(command: string): boolean {
+  return readdirSync('/proc').some(name => {
+    try {
+      return readFileSync(join('/proc', name, 'comm'), 'utf8').trim() === command;
+    } catch {
+      // No process, or one that has just ended.
+      return false;
+    }
+  });
+}
 
 /** Copies of files onto themselves and new markers of directories below a prefix, since the last reset. */
 async function changes(scene: Scene, prefix: string): Promise<number> {
@@ -62,6 +73,8 @@ export const uploads = {
     const sent = (): number => (existsSync(broken) ? statSync(broken).size : 0);
     t.ok(await eventually(() => sent() > 2 * MB, UPLOADING), 'it grows');
     await upload.end('SIGKILL');
+    // Its server goes on with what it had received, and whoever resumes appends: nobody may do both at once.
+    t.ok(await eventually(() => !isRunning('sftp-server')), 'the server of the broken connection has ended');
     const before = sent();
     t.ok(before < large.length, 'it broke off');
     batch('reput tmp/large.bin works/upload/broken.bin');
