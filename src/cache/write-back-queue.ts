@@ -19,6 +19,8 @@ import { ChangeSender, type ConflictKeys } from './write-back-sender.ts';
 
 /** ms that a change waits for what would replace it: a rename or an unlink by the same program comes within. */
 const LINGER = 50;
+/** ms from one request for many deletes to the next: `rm -r` of thousands of files is a request for hundreds of them. */
+const DELETES_EVERY = 250;
 /** Small files at once: a round trip of 30 ms and 32 of them make a thousand files a second, more connections than S3 fills. */
 const PARALLEL = 32;
 /** Keys in one DeleteObjects, S3's limit. */
@@ -68,6 +70,10 @@ export class WriteBackQueue {
   /** In the order in which they were made; each may go when its time has come. */
   readonly #fresh: { readonly change: Change; readonly due: number }[] = [];
   #runnable: Change[] = [];
+  /** Go together, in one request. */
+  #deletes: Change[] = [];
+  #cancelDeletes: (() => void) | undefined;
+  #deletesSentAt = Number.NEGATIVE_INFINITY;
   readonly #slots = new Semaphore(PARALLEL);
   #cancelPump: (() => void) | undefined;
   #isPumping = false;
@@ -176,9 +182,30 @@ export class WriteBackQueue {
   /** It is in the journal, or its bytes are in memory: it may be sent when its turn comes. */
   ready(change: Change, linger = true): void {
     change.state = 'waiting';
+    if (linger && isPlainDelete(change)) {
+      this.#collect(change);
+      return;
+    }
     if (linger) this.#fresh.push({ change, due: this.#environment.clock.monotonic() + LINGER });
     else this.#runnable.push(change);
     this.#pumpSoon();
+  }
+
+  #collect(change: Change): void {
+    this.#deletes.push(change);
+    const { clock } = this.#environment;
+    const wait = Math.max(LINGER, this.#deletesSentAt + DELETES_EVERY - clock.monotonic());
+    if (this.#deletes.length >= BATCH) this.#sendDeletes();
+    else this.#cancelDeletes ??= clock.after(wait, () => this.#sendDeletes());
+  }
+
+  #sendDeletes(): void {
+    this.#cancelDeletes?.();
+    this.#cancelDeletes = undefined;
+    this.#deletesSentAt = this.#environment.clock.monotonic();
+    for (const change of this.#deletes) this.#runnable.push(change);
+    this.#deletes = [];
+    this.#pumpSoon(0);
   }
 
   /** Takes a change out that has become another or nothing; its records are needed no longer. */
@@ -235,6 +262,7 @@ export class WriteBackQueue {
   stop(): void {
     this.#stopped = true;
     this.#cancelPump?.();
+    this.#cancelDeletes?.();
   }
 
   // --- sending ---------------------------------------------------------------------------------------------------------
@@ -279,7 +307,7 @@ export class WriteBackQueue {
     if (changes.some(({ entry }) => entry)) await this.#environment.journal.sync().catch(() => {});
     let deletes: DeleteChange[] = [];
     for (const change of changes) {
-      if (change.kind === 'delete' && change.ifMatch === undefined && !change.found) deletes.push(change);
+      if (isPlainDelete(change)) deletes.push(change);
       else this.#begin([change]);
       if (deletes.length === BATCH) {
         this.#begin(deletes);
@@ -446,4 +474,9 @@ export class WriteBackQueue {
 /** Numbers of a change and of those that are done with it. */
 export function idsOf(change: Change): readonly number[] {
   return [...(change.found?.changes ?? []).map(({ id }) => id), change.id];
+}
+
+/** One that can go with others: no condition, nothing to be looked at before. */
+function isPlainDelete(change: Change): change is DeleteChange {
+  return change.kind === 'delete' && change.ifMatch === undefined && !change.found;
 }

@@ -253,7 +253,7 @@ export class Names {
   #proveEmptyAhead(parent: DirectoryInode, name: string): void {
     const { listing } = parent;
     if (parent.opens === 0 || !listing?.complete || listing.names.size !== 1 || !listing.names.has(name)) return;
-    if (this.#environment.clock.monotonic() - listing.at < EMPTY_PROOF_AGE / 2) return;
+    if (this.#environment.clock.monotonic() - listing.at < this.#emptyProofAge / 2) return;
     this.#namespace.listings.list(parent).catch(() => {});
   }
 
@@ -319,6 +319,12 @@ export class Names {
     this.#forgetDirectory(inode);
   }
 
+  /** Under write-back what is answered is not yet so in S3: then a listing is believed as long as it is for anybody. */
+  get #emptyProofAge(): number {
+    const { writeBack, options } = this.#environment;
+    return writeBack ? Math.max(EMPTY_PROOF_AGE, options.ttl) : EMPTY_PROOF_AGE;
+  }
+
   /** ENOTEMPTY told truly: also of what other clients put there. */
   async expectEmpty(directory: DirectoryInode): Promise<void> {
     const notEmpty = (): FsError => new FsError('ENOTEMPTY', `${directory.key} is not empty`);
@@ -326,7 +332,8 @@ export class Names {
     const { store, clock } = this.#environment;
     if (directory.loading) await directory.loading.catch(() => {});
     const { listing } = directory;
-    if (listing?.complete && !listing.isAhead && clock.monotonic() - listing.at < EMPTY_PROOF_AGE) {
+    const isRead = listing && (!listing.isAhead || this.#environment.writeBack !== undefined);
+    if (listing?.complete && isRead && clock.monotonic() - listing.at < this.#emptyProofAge) {
       if (listing.names.size > 0) throw notEmpty();
       return;
     }

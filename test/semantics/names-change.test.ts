@@ -2,6 +2,9 @@
 import t from 'tap';
 import { RENAME_EXCHANGE, RENAME_NOREPLACE } from '../../src/fuse/ops.ts';
 import { makeFileSystem } from '../support/filesystem.ts';
+import { ManualClock } from '../support/manual-clock.ts';
+import { MemoryStore } from '../support/memory-store.ts';
+import { makeWriteBack } from '../support/write-back.ts';
 import { errnoOf, O_CREAT, O_RDONLY, O_RDWR, O_WRONLY } from './support.ts';
 
 const MIB = 1024 * 1024;
@@ -37,6 +40,26 @@ t.test('D3 not empty', async t => {
   await new Promise(resolve => setImmediate(resolve));
   t.equal(await errnoOf(kernel.rmdir('/d')), 'ENOTEMPTY');
   t.equal(store.text('d/theirs'), 'x');
+});
+
+t.test('D3 not empty, with write_back', async t => {
+  const clock = new ManualClock();
+  const store = new MemoryStore({ clock });
+  const { store: writeBack } = await makeWriteBack({ store, clock });
+  const { kernel } = makeFileSystem({ store, clock, writeBack });
+  for (const key of ['d/f', 'e/f']) store.putForeign(key, 'x');
+  for (const path of ['/d', '/e']) {
+    await kernel.open(`${path}/f`, 0);
+    t.same(await kernel.names(path), ['f']);
+  }
+  store.putForeign('d/theirs', 'x');
+  store.putForeign('e/theirs', 'x');
+  await kernel.unlink('/d/f');
+  await kernel.rmdir('/d');
+  t.equal(store.text('d/theirs'), 'x', 'what others put there a moment ago stays');
+  await kernel.unlink('/e/f');
+  await clock.advance(11_000);
+  t.equal(await errnoOf(kernel.rmdir('/e')), 'ENOTEMPTY');
 });
 
 t.test('D4 changed while it is read', async t => {

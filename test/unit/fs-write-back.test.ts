@@ -4,6 +4,7 @@ import { makeFileSystem, type TestFileSystem } from '../support/filesystem.ts';
 import type { LossyDisk } from '../support/lossy-disk.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { MemoryStore } from '../support/memory-store.ts';
+import { Walker } from '../support/walker.ts';
 import { makeWriteBack, type TestWriteBack } from '../support/write-back.ts';
 
 interface Mount extends TestFileSystem {
@@ -126,6 +127,34 @@ t.test('rm a; echo > a and mv a b; echo > a come out right', async t => {
   t.equal(store.text('a'), 'newer');
   t.equal(store.text('b'), 'new');
   t.same(store.keys(), ['a', 'b']);
+});
+
+t.test('a slow rm -r of many directories: few requests for deletes, no LIST for each directory', async t => {
+  const { kernel, store, clock, drive, filesystem } = await mount();
+  for (let i = 0; i < 40; i++) {
+    for (let j = 0; j < 5; j++) store.putForeign(`d/s${i}/f${j}`, Buffer.alloc(5000));
+  }
+  const walker = new Walker(filesystem, kernel.ctx, () => Promise.resolve());
+  const top = (await walker.node('/d')).nodeid;
+  const from = clock.monotonic();
+  for (const directory of await walker.names('/d', 'listing')) {
+    const names = await walker.names(`/d/${directory}`, 'listing');
+    for (const name of names) {
+      await walker.node(`/d/${directory}/${name}`);
+      await filesystem.unlink((await walker.node(`/d/${directory}`)).nodeid, name, kernel.ctx);
+      await clock.advance(7);
+    }
+    await filesystem.rmdir(top, directory, kernel.ctx);
+  }
+  await drive(filesystem.drain());
+  t.same(store.keys(), ['d/'], 'what was a directory stays one until it is removed');
+  const deletes = store.count('DeleteObject') + store.count('DeleteObjects');
+  t.ok(
+    deletes <= 2 + (clock.monotonic() - from) / 250,
+    `${deletes} requests for 200 deletes in ${clock.monotonic() - from} ms`,
+  );
+  const lists = store.count('ListObjectsV2');
+  t.ok(lists <= 50, `${lists} LISTs for 41 directories`);
 });
 
 t.test('rm -r goes out in batches', async t => {
