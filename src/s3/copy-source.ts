@@ -63,26 +63,30 @@ export class CopySources {
       const tried = await attempt;
       if (tried) return tried.done;
     }
-    if (this.#kept !== true) await this.#lookBefore(copy);
+    if (this.#kept !== true) await this.#look(copy);
     return this.#kept === false ? copy.send(undefined) : this.#guarded(copy);
   }
 
   /** Finds out by `copy` itself; what it did if conditions are not kept. */
   async #try<T>(copy: GuardedCopy<T>): Promise<{ readonly done: T } | undefined> {
-    await this.#lookBefore(copy);
+    // Of a part nothing shows until its upload is completed: there is time to look when it turns out that nothing guarded it.
+    const isPart = copy.operation === 'UploadPartCopy';
+    if (!isPart) await this.#look(copy);
+    let done: T;
     try {
-      const done = await copy.send(IMPOSSIBLE_ETAG);
-      this.#kept = false;
-      this.#options.telemetry.log.warn(
-        { operation: copy.operation },
-        'this store does not keep conditions on the source of copies: a file that changes while it is copied may mix',
-      );
-      return { done };
+      done = await copy.send(IMPOSSIBLE_ETAG);
     } catch (error) {
       if (!isFailure(error, 'precondition-failed') || !(await copy.targetHolds())) throw error;
       this.#kept = true;
       return undefined;
     }
+    this.#kept = false;
+    this.#options.telemetry.log.warn(
+      { operation: copy.operation },
+      'this store does not keep conditions on the source of copies: a file that changes while it is copied may mix',
+    );
+    if (isPart) await this.#look(copy);
+    return { done };
   }
 
   async #guarded<T>(copy: GuardedCopy<T>): Promise<T> {
@@ -102,9 +106,10 @@ export class CopySources {
     }
   }
 
-  async #lookBefore(copy: GuardedCopy<unknown>): Promise<void> {
+  /** Is the source what is to be copied? */
+  async #look(copy: GuardedCopy<unknown>): Promise<void> {
     const { source, operation } = copy;
-    const info = await this.#look(source);
+    const info = await this.#infoOf(source);
     if (info?.etag === source.etag) return;
     const what = info ? `it is now version ${info.etag}` : 'it is gone';
     throw new Failure(
@@ -116,7 +121,7 @@ export class CopySources {
     );
   }
 
-  #look({ key, etag }: ObjectVersion): Promise<ObjectInfo | undefined> {
+  #infoOf({ key, etag }: ObjectVersion): Promise<ObjectInfo | undefined> {
     const version = `${key}\0${etag}`;
     const underWay = this.#looks.get(version);
     if (underWay) return underWay;
