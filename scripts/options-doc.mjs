@@ -1,4 +1,5 @@
-// Writes docs/OPTIONS.md and docs/s3mount.1 from the option table, the words of other programs and the exit codes:
+// Writes docs/OPTIONS.md and docs/s3mount.1 from the option table, the words of other programs and the exit codes, and
+// docs/MESSAGES.md from the messages in the source:
 //   node --import tsx scripts/options-doc.mjs [--check]
 // With --check nothing is written: it ends with 1 if a file is not what would be written (test/unit/docs.test.ts).
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -7,6 +8,7 @@ import { COMMANDS } from '../src/cli/commands.ts';
 import { EXIT } from '../src/cli/exit-codes.ts';
 import { LEGACY_NAMES, legacyWord, REFUSED_NAMES } from '../src/cli/legacy-options.ts';
 import { environmentName, flagName, OPTION_NAMES, SECTIONS, specOf } from '../src/cli/option-table.ts';
+import { messagesMarkdown } from './messages-doc.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const { version } = JSON.parse(readFileSync(`${root}package.json`, 'utf8'));
@@ -241,6 +243,7 @@ let current = true;
 for (const [file, text] of [
   ['docs/OPTIONS.md', markdown()],
   ['docs/s3mount.1', manPage()],
+  ['docs/MESSAGES.md', messagesMarkdown()],
 ]) {
   if (!process.argv.includes('--check')) writeFileSync(root + file, text);
   else if (readFileSync(root + file, 'utf8') !== text) {

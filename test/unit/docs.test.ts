@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
+import { EXIT } from '../../src/cli/exit-codes.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const read = (file: string): string => readFileSync(join(root, file), 'utf8');
@@ -18,7 +19,7 @@ const documents = [
     .map(name => `docs/${name}`),
 ];
 
-t.test('OPTIONS.md and the man page are what the option table says', async t => {
+t.test('OPTIONS.md, the man page and MESSAGES.md are what the option table and the source say', async t => {
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
     ['--import', import.meta.resolve('tsx'), 'scripts/options-doc.mjs', '--check'],
@@ -26,6 +27,25 @@ t.test('OPTIONS.md and the man page are what the option table says', async t => 
   );
   t.equal(`${stdout}${stderr}`, '');
   t.equal(status, 0);
+});
+
+t.test('each exit code is explained, and has its messages', async t => {
+  const messages = read('docs/MESSAGES.md');
+  const options = read('docs/OPTIONS.md');
+  for (const [name, code] of Object.entries(EXIT)) {
+    t.match(options, new RegExp(`^\\| ${code} \\| [A-Z/]`, 'm'), name);
+    // What ends well says nothing, and S3's own words stand in a part of their own.
+    if (name !== 'ok' && name !== 'bucket')
+      t.match(messages, new RegExp(`^## Exit ${code}\n\n[^\n]+\n\n- `, 'm'), name);
+  }
+  t.ok([...messages.matchAll(/^- /gm)].length > 150, 'most of them were found');
+  for (const said of [
+    'which bucket? Write s3mount BUCKET MOUNTPOINT',
+    'is not empty (it has',
+    'no AWS credentials (',
+  ]) {
+    t.ok(messages.includes(said), said);
+  }
 });
 
 /** How a heading becomes an anchor on code hosts. */
