@@ -4,6 +4,7 @@ import { release } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { EXIT } from './exit-codes.ts';
 import { type Finding, finding } from './findings.ts';
+import { allowsOthers, FUSE_CONF } from './fuse-conf.ts';
 import { defaultMemory } from './memory.ts';
 import type { OptionValues } from './option-table.ts';
 import { defaultStateDirectory, ensureStateDirectory } from './state-directory.ts';
@@ -128,7 +129,7 @@ function fusermount(machine: Machine): Finding {
 function allowOther(machine: Machine, { allow_other: wanted }: OptionValues): Finding[] {
   const about = 'fuse.conf';
   if (machine.uid === 0) return [finding.ok(about, 'root may always give allow_other')];
-  if (/^\s*user_allow_other\b/m.test(machine.text('/etc/fuse.conf') ?? '')) {
+  if (allowsOthers(machine.text(FUSE_CONF) ?? '')) {
     return [finding.ok(about, 'user_allow_other is there')];
   }
   const advice = 'run: echo user_allow_other | sudo tee -a /etc/fuse.conf';

@@ -1,11 +1,11 @@
 /** Opens the log without loading a logger: the command that only starts the daemon needs no more. */
-import { openSync } from 'node:fs';
 import { CliError, EXIT } from './exit-codes.ts';
+import { openToAppend } from './private-files.ts';
 
 /** For its owner only: names of files stand in it. */
 export function openLogFile(path: string): number {
   try {
-    return openSync(path, 'a', 0o600);
+    return openToAppend(path);
   } catch (error) {
     throw new CliError(
       EXIT.state,

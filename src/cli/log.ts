@@ -5,6 +5,7 @@
  */
 import { closeSync, writeSync } from 'node:fs';
 import { type Level, pino } from 'pino';
+import { visible } from '../errors.ts';
 import type { Log } from '../telemetry.ts';
 import { openLogFile } from './log-file.ts';
 import type { OptionValues } from './option-table.ts';
@@ -67,8 +68,10 @@ export function terminalLine(json: string): string {
   const { level, time, msg, pid: _pid, err, ...fields } = JSON.parse(json) as Record<string, unknown>;
   const clock = String(time).slice(11, 19);
   const rest = Object.entries(fields).map(
-    ([name, value]) => ` ${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
+    ([name, value]) => ` ${name}=${visible(typeof value === 'string' ? value : JSON.stringify(value))}`,
   );
   const stack = err instanceof Object && 'stack' in err ? `\n${String(err.stack)}` : '';
-  return `${clock} ${LEVEL_NAMES[level as number] ?? level} ${msg}${rest.join('')}${stack}\n`;
+  // Keys come from the bucket: what they hold must not move the cursor of whoever looks on.
+  const lines = stack.split('\n').map(visible).join('\n');
+  return `${clock} ${LEVEL_NAMES[level as number] ?? level} ${visible(String(msg))}${rest.join('')}${lines}\n`;
 }

@@ -1,4 +1,5 @@
 /** The command line: which command, with which words; and how an error becomes a line on stderr and an exit code. */
+import { visible } from '../errors.ts';
 import type { CommandLine } from './command-line.ts';
 import { configDirectories } from './config-file.ts';
 import { startInBackground } from './daemon.ts';
@@ -9,7 +10,8 @@ import { readPlainMount } from './plain-mount.ts';
 import { terminalListener } from './ready-pipe.ts';
 
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
-const say = (line: string): void => void process.stderr.write(`${line}\n`);
+/** Sentences hold names of files, and what servers said. */
+const say = (text: string): void => void process.stderr.write(`${text.split('\n').map(visible).join('\n')}\n`);
 const note = (message: string): void => say(`s3mount: ${message}`);
 
 /** Runs one command line. The process's exit code is set; a daemon in the foreground ends the process itself. */

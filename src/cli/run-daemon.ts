@@ -3,6 +3,7 @@ import { closeSync, openSync, writeSync } from 'node:fs';
 import { visible } from '../errors.ts';
 import type { Log } from '../telemetry.ts';
 import { type ControlAnswers, ControlServer } from './control-server.ts';
+import { keepMemoryOutOfDumps } from './core-dump.ts';
 import { EXIT, errorLine, exitCodeOf } from './exit-codes.ts';
 import { findHolders } from './holders.ts';
 import { Lifecycle } from './lifecycle.ts';
@@ -23,6 +24,7 @@ export async function runDaemon(config: Config, listener: StartListener, backgro
   const say = background ? () => {} : (line: string): void => void writeSync(2, `s3mount: ${visible(line)}\n`);
   // Timers of the layers below keep no process alive; while one waits to try S3 again, nothing else might.
   setInterval(() => {}, HOUR);
+  const memoryIsKept = keepMemoryOutOfDumps();
   const exit = await prepareExit();
   const service = await openServiceNotify(config.serviceSocket);
   let stop = (reason: string): void => {
@@ -32,6 +34,7 @@ export async function runDaemon(config: Config, listener: StartListener, backgro
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stop(signal));
   try {
     const log = openLog(logLevel(config.values), background ? logFileOf(config) : config.values.logfile);
+    if (!memoryIsKept) log.debug({}, 'a core dump would contain memory: /proc/self/coredump_filter cannot be written');
     // A terminal that is closed must not take the mount with it; as with any daemon, SIGHUP is about the log.
     process.on('SIGHUP', () => log.reopen());
     process.on('SIGUSR2', () => log.cycleLevel());

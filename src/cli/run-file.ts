@@ -4,9 +4,13 @@
  * counts only if that process is its owner's.
  */
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { readSmallFile } from './private-files.ts';
 import { ensureStateDirectory } from './state-directory.ts';
+
+/** A path of the mount point, and the sentence with which it ended. */
+const MAX_RECORD = 64 * 1024;
 
 export interface RunRecord {
   readonly pid: number;
@@ -70,13 +74,17 @@ export class RunFile {
   }
 
   #write(record: RunRecord): void {
-    writeFileSync(this.#path, JSON.stringify(record), { mode: 0o600 });
+    // Another one put in its place: never written through a link, and never read half.
+    const whole = `${this.#path}.${process.pid}`;
+    rmSync(whole, { force: true });
+    writeFileSync(whole, JSON.stringify(record), { mode: 0o600, flag: 'wx' });
+    renameSync(whole, this.#path);
   }
 }
 
 function parsed(path: string): RunRecord | undefined {
   try {
-    const record = JSON.parse(readFileSync(path, 'utf8')) as Partial<RunRecord> | null;
+    const record = JSON.parse(readSmallFile(path, MAX_RECORD) ?? 'null') as Partial<RunRecord> | null;
     const { pid, startTime, mountPoint } = record ?? {};
     if (!Number.isInteger(pid) || typeof startTime !== 'string' || typeof mountPoint !== 'string') return undefined;
     return record as RunRecord;

@@ -1,6 +1,6 @@
 /** The one directory for what outlives a moment: logs and spooled bytes. Never in /tmp, which others can write and reboots clear. */
 import { createHash } from 'node:crypto';
-import { accessSync, chmodSync, constants, mkdirSync, statSync } from 'node:fs';
+import { accessSync, chmodSync, constants, lstatSync, mkdirSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { CliError, EXIT } from './exit-codes.ts';
@@ -18,15 +18,20 @@ export function ensureStateDirectory(path: string, ...parts: string[]): string {
   try {
     mkdirSync(path, { recursive: true, mode: 0o700 });
     const { mode, uid } = statSync(path);
-    if (uid !== process.getuid!() && process.getuid!() !== 0) {
+    // Root least of all: whoever owns it could put links where root will write.
+    if (uid !== process.getuid!()) {
       throw new CliError(
         EXIT.state,
         `the state directory ${path} belongs to another user; give one of your own as state_dir=.`,
       );
     }
     if (mode & 0o077) chmodSync(path, 0o700);
-    const below = join(path, ...parts);
-    mkdirSync(below, { recursive: true, mode: 0o700 });
+    let below = path;
+    for (const part of parts) {
+      below = join(below, part);
+      mkdirSync(below, { recursive: true, mode: 0o700 });
+      expectOwnDirectory(below);
+    }
     accessSync(below, constants.W_OK);
     return below;
   } catch (error) {
@@ -36,6 +41,14 @@ export function ensureStateDirectory(path: string, ...parts: string[]): string {
       `the state directory ${path} cannot be used (${message(error)}); give another as state_dir=.`,
     );
   }
+}
+
+/** What was made while others could still write above it is not taken over. */
+function expectOwnDirectory(path: string): void {
+  const found = lstatSync(path);
+  if (!found.isDirectory()) throw new CliError(EXIT.state, `${path} is not a directory; move it away.`);
+  if (found.uid !== process.getuid!()) throw new CliError(EXIT.state, `${path} belongs to another user; move it away.`);
+  if (found.mode & 0o077) chmodSync(path, 0o700);
 }
 
 /** Two mounts of one bucket have two names, one mount always the same: `my-bucket-1a2b3c4d`. */

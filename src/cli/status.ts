@@ -3,6 +3,7 @@
 import type { CommandOutput } from './commands.ts';
 import { askDaemon, NoAnswer } from './control-client.ts';
 import { CliError, EXIT } from './exit-codes.ts';
+import { jsonLine } from './json-line.ts';
 import type { MountReport } from './mount-report.ts';
 import { placeInMount, type RunningMount, runningMounts } from './run-places.ts';
 import { shown, statusText } from './status-text.ts';
@@ -34,7 +35,7 @@ export async function statusCommand(
     if (options.watch && process.stdout.isTTY && !options.json) process.stdout.write(TO_TOP);
     if (options.json) {
       const known = reports.filter(report => !(report instanceof Error));
-      output.print(JSON.stringify(path === undefined ? known : known[0]));
+      output.print(jsonLine(path === undefined ? known : known[0]));
     } else {
       const texts = reports.map((report, i) => {
         if (report instanceof Error) return silentText(mounts[i]!);

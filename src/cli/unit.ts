@@ -1,28 +1,17 @@
 /** `s3mount unit`: prints a systemd unit for a mount, or installs and starts it. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import {
-  accessSync,
-  appendFileSync,
-  constants,
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { accessSync, constants, existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { CommandOutput } from './commands.ts';
 import { configDirectories } from './config-file.ts';
 import { CliError, EXIT, usageError } from './exit-codes.ts';
+import { ALLOW_OTHER_LINE, allowOthersIn, allowsOthers, FUSE_CONF, readFuseConf } from './fuse-conf.ts';
 import { OPTION_OF_WORD, type OptionName } from './option-table.ts';
 import { formatOptionList, type OptionWord } from './option-words.ts';
 import { type Config, type MountArguments, readConfig } from './options.ts';
 import { programWords } from './program-path.ts';
 import { type RunsAs, type UnitSpec, unitFile, unitName } from './unit-file.ts';
-
-const FUSE_CONF = '/etc/fuse.conf';
-const ALLOW_OTHER_LINE = 'user_allow_other';
 
 export interface UnitRequest {
   readonly mount: MountArguments;
@@ -116,18 +105,8 @@ function* notes(config: Config, runsAs: RunsAs, env: CommandOutput['env']): Iter
   if (['AWS_ACCESS_KEY_ID', 'AWSACCESSKEYID', 'AWS_PROFILE'].some(name => env[name])) {
     yield "this shell's AWS_ variables are not in the unit: a service reads the files of its user, or the instance's role.";
   }
-  if (runsAs.kind !== 'root' && config.values.allow_other && !allowsOthers()) {
+  if (runsAs.kind !== 'root' && config.values.allow_other && !allowsOthers(readFuseConf())) {
     yield `${FUSE_CONF} does not say ${ALLOW_OTHER_LINE}, without which an ordinary user cannot mount with allow_other; as root: echo ${ALLOW_OTHER_LINE} >> ${FUSE_CONF}`;
-  }
-}
-
-function allowsOthers(): boolean {
-  try {
-    return readFileSync(FUSE_CONF, 'utf8')
-      .split('\n')
-      .some(line => line.trim() === ALLOW_OTHER_LINE);
-  } catch {
-    return false;
   }
 }
 
@@ -136,8 +115,7 @@ function install(spec: UnitSpec, account: Account | undefined, say: (line: strin
   const scope = own ? ['--user'] : [];
   const file = join(own ? join(homedir(), '.config/systemd/user') : '/etc/systemd/system', unitName(spec.mountPoint));
   try {
-    if (spec.runsAs.kind === 'user' && /(^|,)allow_other(,|$)/.test(spec.options) && !allowsOthers()) {
-      appendFileSync(FUSE_CONF, `${ALLOW_OTHER_LINE}\n`);
+    if (spec.runsAs.kind === 'user' && /(^|,)allow_other(,|$)/.test(spec.options) && allowOthersIn()) {
       say(`s3mount: ${FUSE_CONF} now says ${ALLOW_OTHER_LINE}.`);
     }
     makeMountPoint(spec.mountPoint, account);
