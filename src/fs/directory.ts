@@ -8,7 +8,7 @@
  * twice. (4) In exact mode the attributes of an entry may cost a HEAD: nobody waits for them until the kernel asks a
  * second time for entries with attributes, which it does only for programs that stat what they read.
  */
-import { forEachLimit } from '../concurrency.ts';
+import { Semaphore } from '../concurrency.ts';
 import type { DirectoryEntry, DirectorySink, Entry } from '../fuse/ops.ts';
 import { attributesOf } from './attributes.ts';
 import { type Environment, limitsOf } from './environment.ts';
@@ -23,8 +23,8 @@ import { type PageAhead, PagesAhead } from './pages-ahead.ts';
 import { MAX_LINK } from './posix.ts';
 import { SnapshotEntries } from './snapshot-entries.ts';
 
-/** Entries whose metadata is asked for at once, ahead of the reader: about what one READDIRPLUS answer holds. */
-const HEAD_WINDOW = 256;
+/** Entries whose metadata is asked for ahead of the reader: about what one READDIRPLUS answer holds. */
+const HEADS_AHEAD = 768;
 /** HEADs at once: at 15 ms each, this many answer 8,000 a second, above what S3 allows a prefix. */
 const PARALLEL_HEADS = 128;
 const CURRENT = 0;
@@ -136,7 +136,11 @@ class Snapshot {
   /** The next page, on its way. */
   #page: Promise<PageAhead> | undefined;
   #growing: Promise<void> | undefined;
-  #describedTo = 0;
+  readonly #heads = new Semaphore(PARALLEL_HEADS);
+  /** Metadata on its way, by index; entries before `askedTo` were asked for where that was needed. */
+  readonly #asked = new Map<number, Promise<void>>();
+  #askedTo = 0;
+  #isClosed = false;
   /** Whether the listing has all names from the first on. */
   #whole = true;
 
@@ -150,6 +154,7 @@ class Snapshot {
   }
 
   close(): void {
+    this.#isClosed = true;
     this.#directory.changes.unwatch();
   }
 
@@ -274,23 +279,35 @@ class Snapshot {
     this.ended = true;
   }
 
-  /** Learns the metadata of the entries from `index` on, a window at a time. */
+  /** Waits for the metadata of an entry, and asks for those of the entries behind it. */
   async describe(index: number, signal: AbortSignal): Promise<void> {
-    if (this.#environment.options.stat === 'list' || index < this.#describedTo) return;
-    const window = this.entries.slice(index, index + HEAD_WINDOW);
-    this.#describedTo = index + window.length;
+    if (this.#environment.options.stat === 'list') return;
+    const end = Math.min(index + HEADS_AHEAD, this.entries.length);
+    this.#askedTo = Math.max(this.#askedTo, index);
+    for (; this.#askedTo < end; this.#askedTo++) this.#ask(this.#askedTo);
+    // HEADs do not stop at the end of a page.
+    if (end === this.entries.length && !this.ended) this.grow(new AbortController().signal).catch(() => {});
+    const asked = this.#asked.get(index);
+    if (!asked) return;
+    await interruptible(asked, signal);
+    this.#asked.delete(index);
+  }
+
+  #ask(index: number): void {
     const directory = this.#directory;
-    await forEachLimit(window, PARALLEL_HEADS, async listed => {
-      if ((!listed.object && !listed.directory) || this.#namespace.isKnown(directory, listed)) return;
-      // An error shows when the entry itself is asked for.
-      try {
-        const found = await this.#namespace.find(directory, listed.name, signal);
-        // What was learned is remembered by key; the inode is made again when its entry goes out.
-        if (found) this.#namespace.release(await this.#namespace.exactly(found, signal));
-      } catch {
-        if (signal.aborted) throw signal.reason;
-      }
+    const listed = this.entries.at(index);
+    if (!listed || (!listed.object && !listed.directory) || this.#namespace.isKnown(directory, listed)) return;
+    const asked = this.#heads.run(async () => {
+      if (this.#isClosed) return;
+      const found = await this.#namespace.find(directory, listed.name);
+      // What was learned is remembered by key; the inode is made again when its entry goes out.
+      if (found) this.#namespace.release(await this.#namespace.exactly(found));
     });
+    // An error shows when the entry itself is asked for.
+    this.#asked.set(
+      index,
+      asked.catch(() => {}),
+    );
   }
 }
 
