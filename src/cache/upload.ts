@@ -480,9 +480,10 @@ export class FileUpload {
         if (isNeeded && (vanished || overtaken)) throw this.lost ?? error;
         // S3 wants a new upload after a conflict; after a refused condition there is nothing to complete.
         const isEnded = vanished || conflict || isStoreError(error, 'precondition-failed', 'invalid');
-        if (isEnded && !isNeeded) this.giveUp();
-        // A part of an attempt that was broken off came after the one that was sent in its place.
-        const isMixed = isStoreError(error) && error.details.s3Code === 'InvalidPart';
+        // A part of an attempt that was broken off came after the one that was sent in its place; or the parts together do not
+        // have the checksum of what was sent.
+        const isMixed = isStoreError(error) && hasOtherParts(error);
+        if ((isEnded || isMixed) && !isNeeded) this.giveUp();
         if (attempt >= ATTEMPTS || !(overtaken || vanished || conflict || (isMixed && !isNeeded))) throw error;
         if (conflict) await delay(clock, CONFLICT_DELAY_MS * 2 ** (attempt - 1), signal);
       } finally {
@@ -502,6 +503,11 @@ export class FileUpload {
     }
     this.giveUp();
   }
+}
+
+function hasOtherParts({ details }: StoreError): boolean {
+  const { operation, s3Code } = details;
+  return s3Code === 'InvalidPart' || (operation === 'CompleteMultipartUpload' && s3Code === 'BadDigest');
 }
 
 function withCondition(target: SaveTarget, condition: WriteCondition): SaveTarget {

@@ -281,7 +281,8 @@ export function failureOfAnswer(subject: Subject, answer: Answer, sent: Sent): F
   // Answers to HEAD have no code; a session that has ended is a 400 there.
   if (status === 400 && code === undefined && sent.credentials?.sessionToken !== undefined) kind = 'forbidden';
   if (kind === 'not-found' && subject.key === undefined) kind = 'no-such-bucket';
-  const damaged = code !== undefined && DAMAGE_CODES.has(code);
+  // Of a completion the bytes are there already: only other parts would mend it.
+  const damaged = code !== undefined && DAMAGE_CODES.has(code) && subject.operation !== 'CompleteMultipartUpload';
   const retry = throttled || damaged || kind === 'timeout' || (kind === 'unavailable' && status !== 505);
   const spoken = said ? `${code ?? ''}${said.message ? ` ("${printable(said.message)}")` : ''}` : '';
   const hint = advice(kind, code, subject);

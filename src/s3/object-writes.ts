@@ -173,9 +173,11 @@ export class ObjectWrites {
           signed: [...headers, ...guard, ...conditionList(conditions)],
           firstByteTimeout: this.#with.requests.options.workTimeout,
         };
-        return sentWithResult(this.#with.requests, request, signal, answer =>
-          writtenOf(textIn(answer, request, 'CopyObjectResult', 'ETag'), answer, key, 'CopyObject'),
-        );
+        return sentWithResult(this.#with.requests, request, signal, answer => {
+          const written = writtenOf(textIn(answer, request, 'CopyObjectResult', 'ETag'), answer, key, 'CopyObject');
+          this.#with.sums.copied(source, key, written.etag);
+          return written;
+        });
       },
     });
   }

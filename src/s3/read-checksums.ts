@@ -70,6 +70,12 @@ export class ReadChecksums {
     this.#known.set(key, { etag, size, crc, verified: false });
   }
 
+  /** The bytes of `source` are at `key` too. */
+  copied(source: ObjectVersion, key: string, etag: string): void {
+    const crc = this.of(source.key, source.etag, source.size);
+    if (crc !== undefined) this.note(key, etag, source.size, crc32Text(crc));
+  }
+
   /** The CRC32 of all bytes of this version; undefined if it is not known. */
   of(key: string, etag: string, size: number): number | undefined {
     return this.#of(key, etag, size)?.crc;

@@ -165,6 +165,10 @@ t.test('what breaks in mid-body goes on, and is compared as a whole', async t =>
   const got = await range(store, info, 0, bytes.length);
   t.ok(got.bytes.equals(bytes));
   t.equal(counters.get('s3.verified_bytes'), bytes.length, 'of what we wrote ourselves it is known');
+  const { etag } = await store.copy(info, 'copy', undefined, { ifAbsent: true });
+  const copy = await range(store, { ...info, key: 'copy', etag }, 0, bytes.length);
+  t.equal(copy.error, undefined);
+  t.equal(counters.get('s3.verified_bytes'), 2 * bytes.length, 'and of a copy of it');
 });
 
 t.test('a small object is compared before any of it is handed on, and fetched again', async t => {

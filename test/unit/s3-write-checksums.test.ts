@@ -13,6 +13,7 @@ import type { S3Store } from '../../src/s3/s3-store.ts';
 import type { ObjectDescription } from '../../src/s3/store.ts';
 import { crc32Text, parseCrc32 } from '../../src/s3/write-checksums.ts';
 import { Counters, silentTelemetry } from '../../src/telemetry.ts';
+import { BUCKET as FAULTY_BUCKET, FaultyWorld, PART } from '../faults/world.ts';
 import { scriptedServer } from '../support/scripted-server.ts';
 
 const BUCKET = 'summed';
@@ -220,6 +221,25 @@ t.test('what is refused for another reason is no matter of checksums', async t =
   t.equal(store.features.checksums, 'compared');
   s3.faults.add({ kind: 'status', status: 400, code: 'InvalidArgument', operation: 'PutObject', count: 1 });
   t.equal(await kindOf(store.put('a', body(1, 10), PLAIN, undefined)), 'invalid', 'not tried without');
+});
+
+t.test('parts that are together not what was sent are sent anew, in another upload', async t => {
+  const world = await FaultyWorld.make('aws');
+  t.teardown(() => world.close());
+  const { kernel, s3 } = world;
+  s3.faults.add({
+    kind: 'status',
+    status: 400,
+    code: 'BadDigest',
+    operation: 'CompleteMultipartUpload',
+    count: 1,
+  });
+  const bytes = Buffer.alloc(5 * PART + 100, 'abc');
+  await kernel.writeFile('/large', bytes);
+  t.ok(s3.getObject(FAULTY_BUCKET, 'large')?.bytes().equals(bytes));
+  t.equal(s3.stats.requests['CreateMultipartUpload'], 2);
+  t.equal(s3.stats.requests['CompleteMultipartUpload'], 2, 'not completed in vain again and again');
+  t.same(s3.openUploads(FAULTY_BUCKET), []);
 });
 
 t.test('checksum=none', async t => {
