@@ -190,6 +190,7 @@ export const COMMANDS: readonly Command[] = [
       prefix: { value: 'P', help: 'only below this prefix' },
       kms: { value: 'KEY', help: 'ARN or ID of the key of KMS' },
       acl: { help: 'default_acl= is used' },
+      restore: { help: 'archived objects are restored (s3mount restore)' },
       partition: { value: 'NAME', help: 'aws, aws-cn or aws-us-gov (aws)' },
     },
     words: [1, 1],
@@ -203,6 +204,7 @@ export const COMMANDS: readonly Command[] = [
         kms: text('kms'),
         partition: text('partition'),
         acl: flags['acl'] === true,
+        restore: flags['restore'] === true,
       });
       print(policyText(document));
     },

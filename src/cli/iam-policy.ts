@@ -19,6 +19,8 @@ export interface PolicyWish {
   readonly partition?: string | undefined;
   /** A canned ACL is written (`default_acl`). */
   readonly acl?: boolean;
+  /** Archived objects are brought back (`s3mount restore`). */
+  readonly restore?: boolean;
 }
 
 interface Statement {
@@ -89,7 +91,12 @@ function objectStatements(wish: PolicyWish, bucketArn: string, objects: string, 
       Resource: bucketArn,
       ...(prefix === '' ? {} : { Condition: { StringLike: { 's3:prefix': `${asPattern(prefix)}*` } } }),
     },
-    { Sid: 'ReadObjects', Effect: 'Allow', Action: ['s3:GetObject'], Resource: objects },
+    {
+      Sid: 'ReadObjects',
+      Effect: 'Allow',
+      Action: ['s3:GetObject', ...(wish.restore ? ['s3:RestoreObject'] : [])],
+      Resource: objects,
+    },
   ];
   if (!wish.readOnly) {
     statements.push({

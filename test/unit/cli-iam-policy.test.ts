@@ -67,6 +67,10 @@ const NEEDS: Readonly<Record<string, (scene: Scene) => Promise<unknown>>> = {
     const part = await upload.putPart(1, [Buffer.alloc(5 * MIB)]);
     await upload.complete([part], undefined);
   },
+  's3:RestoreObject': ({ store, s3 }) => {
+    s3.putObject('works', `${store.place.prefix}archived`, 'x', { storageClass: 'GLACIER' });
+    return store.restore('archived', { days: 1, tier: 'Standard' });
+  },
   's3:PutObjectAcl': ({ store }) => store.put('shared', [Buffer.from('x')], PLAIN, undefined),
   'kms:GenerateDataKey': ({ store }) => store.put('sealed', [Buffer.from('x')], PLAIN, undefined),
   'kms:Decrypt': async ({ store }) => {
@@ -88,6 +92,7 @@ const WISHES: readonly (readonly [string, Partial<PolicyWish>])[] = [
   ['a prefix', { prefix: 'team/a*b' }],
   ['a key of KMS', { kms: KEY }],
   ['an ACL', { acl: true }],
+  ['archives', { restore: true }],
   ['read only', { readOnly: true }],
   ['read only, a prefix', { readOnly: true, prefix: 'team' }],
 ];
