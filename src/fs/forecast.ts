@@ -18,6 +18,8 @@ const FIRST_WINDOW = 8;
 const LAST_WINDOW = 512;
 /** ms. Less than half of the second for which an open believes what was fetched: nobody keeps a pace exactly. */
 const HORIZON = 250;
+/** ms. Attributes alone are believed for the TTL. */
+const HORIZON_OF_ATTRIBUTES = 1000;
 /** ms. What has become too old is asked about so long before the program comes to it: some round trips. */
 const RENEWAL = 150;
 /** ms for a name above which nothing is asked ahead but large files: to ask about one once more is little beside its bytes. */
@@ -85,6 +87,7 @@ export class Forecast {
   #steps: number;
   #at: number;
   #isLarge = false;
+  #horizon = HORIZON;
   #entering: Entering | undefined;
 
   /** `before`: what led the same program so far. */
@@ -108,7 +111,7 @@ export class Forecast {
   get window(): number {
     // Whoever takes most of a second for a name would find it too old.
     if (this.#pace > SLOWEST) return this.#isLarge ? 2 : 0;
-    return Math.min(LAST_WINDOW, FIRST_WINDOW + this.#useful, Math.max(2, Math.ceil(HORIZON / this.#pace)));
+    return Math.min(LAST_WINDOW, FIRST_WINDOW + this.#useful, Math.max(2, Math.ceil(this.#horizon / this.#pace)));
   }
 
   /** Names that went out and were not come to. */
@@ -158,6 +161,7 @@ export class Forecast {
       passed++;
       if (each === key) {
         if (item.askedAt !== undefined) this.#useful++;
+        this.#horizon = item.bytes > 0 ? HORIZON : HORIZON_OF_ATTRIBUTES;
         this.#isLarge = (item.listed.object?.size ?? 0) > LARGE;
         break;
       }

@@ -24,6 +24,8 @@ import type { Saver } from './saver.ts';
  * ahead of a walker who has not read it: `stat d; rmdir d` asks as if nothing had been known.
  */
 const EMPTY_PROOF_AGE = 1000;
+/** Deletes of so many names take as long as a LIST. */
+const LAST_NAMES = 3;
 
 export class Names {
   readonly #environment: Environment;
@@ -247,12 +249,12 @@ export class Names {
   }
 
   /**
-   * `rm -r` takes the last name of a directory that it has open: rmdir comes next and will want to know whether others put
-   * something there. The LIST that tells goes out beside the delete, and nobody waits for it.
+   * `rm -r` takes the last names of a directory that it has open: rmdir comes next and will want to know whether others put
+   * something there. The LIST that tells goes out beside the deletes, early enough that nobody waits for it.
    */
   #proveEmptyAhead(parent: DirectoryInode, name: string): void {
     const { listing } = parent;
-    if (parent.opens === 0 || !listing?.complete || listing.names.size !== 1 || !listing.names.has(name)) return;
+    if (parent.opens === 0 || !listing?.complete || listing.names.size > LAST_NAMES || !listing.names.has(name)) return;
     if (this.#environment.clock.monotonic() - listing.at < this.#emptyProofAge / 2) return;
     this.#namespace.listings.list(parent).catch(() => {});
   }
