@@ -1,7 +1,7 @@
 /** `s3mount unit`: prints a systemd unit for a mount, or installs and starts it. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
-import { homedir } from 'node:os';
+import { homedir, userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { CommandOutput } from './commands.ts';
 import { configDirectories } from './config-file.ts';
@@ -50,7 +50,7 @@ export function unitCommand(request: UnitRequest, { print, say, env }: CommandOu
     return;
   }
   install(spec, account, say);
-  if (runsAs.kind === 'user-manager' && !existsSync(`/var/lib/systemd/linger/${env['USER'] ?? ''}`)) {
+  if (runsAs.kind === 'user-manager' && !existsSync(`/var/lib/systemd/linger/${userInfo().username}`)) {
     say('s3mount: it starts with your first login; loginctl enable-linger starts it at boot.');
   }
 }

@@ -15,6 +15,9 @@ import { ForeignClient } from '../support/s3-client.ts';
 const BUCKET = 'works-bucket';
 const PLACE = '/home/rstudio/works';
 const UNIT = 's3mount-home-rstudio-works.service';
+/** Of another user, by that user's own service manager. */
+const OWN = '/home/third/own';
+const OWN_UNIT = 's3mount-home-third-own.service';
 /** ms for two boots and what happens in them; a quiet machine needs 15 s. */
 const LIMIT = 60_000;
 
@@ -32,6 +35,11 @@ case $boot in
     say state systemctl is-active ${UNIT}
     say status systemctl show -p StatusText --value ${UNIT}
     journalctl -u ${UNIT} -o cat -n 20 > /check/journal
+    loginctl enable-linger third
+    own() { as third env XDG_RUNTIME_DIR=/run/user/$(id -u third) "$@"; }
+    for i in $(seq 100); do own systemctl --user is-system-running -q --wait && break; sleep 0.1; done
+    say own-install own s3mount unit ${BUCKET} ${OWN} --install -o url=${url},use_path_request_style
+    say own-state own systemctl --user is-active ${OWN_UNIT}
     say write as rstudio sh -c 'echo first boot > ${PLACE}/notes.txt && echo written'
     systemctl reboot
     ;;
@@ -40,6 +48,11 @@ case $boot in
     say mounted findmnt -no SOURCE,FSTYPE ${PLACE}
     say fstab findmnt -no SOURCE,FSTYPE /mnt/fstab
     say fstab-third as third cat /mnt/fstab/notes.txt
+    for i in $(seq 300); do findmnt ${OWN} && break; sleep 0.1; done > /dev/null
+    say own findmnt -no SOURCE,FSTYPE ${OWN}
+    say own-read as third cat ${OWN}/notes.txt
+    say own-others as rstudio cat ${OWN}/notes.txt
+    say own-write as third sh -c 'echo theirs > ${OWN}/own.txt && cat ${OWN}/own.txt'
     say owner as rstudio stat -c %U:%G:%a ${PLACE}/notes.txt
     say rstudio as rstudio cat ${PLACE}/notes.txt
     say third as third cat ${PLACE}/notes.txt
@@ -78,6 +91,7 @@ t.test('installed, booted, rebooted, powered off', async t => {
   machine.run('useradd -m rstudio && useradd -m third && chmod 755 /home/rstudio');
   machine.write('home/rstudio/.passwd-s3fs', `${accessKeyId}:${secretAccessKey}\n`, 0o600);
   machine.run('chown rstudio: /home/rstudio/.passwd-s3fs');
+  machine.run('install -m 600 -o third -g third /home/rstudio/.passwd-s3fs /home/third/.passwd-s3fs');
   // Root's mount by fstab, with root's keys.
   machine.write('etc/passwd-s3fs', `${accessKeyId}:${secretAccessKey}\n`, 0o600);
   const options = `_netdev,nofail,allow_other,umask=0022,url=${url},use_path_request_style`;
@@ -102,10 +116,16 @@ t.test('installed, booted, rebooted, powered off', async t => {
     install: /works-bucket is mounted at \/home\/rstudio\/works, now and at each boot/,
     state: 'active',
     status: /works-bucket is mounted at/,
+    'own-install': /works-bucket is mounted at \/home\/third\/own, now and at each boot/,
+    'own-state': 'active',
     write: 'written',
     mounted: /^works-bucket\s+fuse\.s3mount$/,
     fstab: /^works-bucket\s+fuse\.s3mount$/,
     'fstab-third': 'first boot',
+    own: /^works-bucket\s+fuse\.s3mount$/,
+    'own-read': 'first boot',
+    'own-others': /Permission denied/,
+    'own-write': 'theirs',
     owner: 'rstudio:rstudio:755',
     rstudio: 'first boot',
     third: 'first boot',
@@ -113,6 +133,7 @@ t.test('installed, booted, rebooted, powered off', async t => {
     healed: 'first boot',
     unsaved: 'kept',
   });
+  t.match(machine.read(`${OWN.slice(1, -4)}/.config/systemd/user/${OWN_UNIT}`), /WantedBy=default.target/);
   t.match(machine.read('etc/fuse.conf'), /^user_allow_other$/m);
   const stored = await new ForeignClient(server.access, BUCKET).get('unsaved.txt');
   t.equal(String(stored), 'kept\n', 'what was unsaved when the machine went down is in S3');

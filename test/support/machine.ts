@@ -5,13 +5,15 @@
  * shares the network of the host, so that a server on the loopback is reachable from inside.
  */
 import { spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const CACHE = fileURLToPath(new URL('../../node_modules/.s3mount-boot', import.meta.url));
-const PACKAGES = 'systemd,systemd-sysv,dbus,fuse3,ca-certificates';
+/** libpam-systemd: users have service managers of their own. */
+const PACKAGES = 'systemd,systemd-sysv,libpam-systemd,dbus,fuse3,ca-certificates';
 const SUITE = 'bookworm';
 /** systemd-nspawn's exit code when the system inside asked to be booted again. */
 const REBOOT = 133;
@@ -26,7 +28,8 @@ function command(program: string, ...args: string[]): string {
 
 /** Unpacked once; a run that was interrupted leaves nothing that looks whole. */
 function base(): string {
-  const root = join(CACHE, SUITE);
+  // Other packages are another base.
+  const root = join(CACHE, `${SUITE}-${createHash('sha256').update(PACKAGES).digest('hex').slice(0, 8)}`);
   if (existsSync(root)) return root;
   const unfinished = `${root}.${process.pid}`;
   mkdirSync(CACHE, { recursive: true });
