@@ -86,6 +86,7 @@ const machine = [
   { program: 'systemd-nspawn', apt: 'systemd-container', dnf: 'systemd-container', megabytes: 2 },
   { program: 'debootstrap', apt: 'debootstrap', dnf: 'debootstrap', megabytes: 1 },
   { program: 'dpkg-deb', apt: 'dpkg', dnf: 'dpkg', megabytes: 2 },
+  { program: 'rpmbuild', apt: 'rpm', dnf: 'rpm-build', megabytes: 3 },
 ];
 
 /** From crates.io, into a directory of its own in the checkout. */

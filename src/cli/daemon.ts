@@ -10,6 +10,7 @@ import type { Readable } from 'node:stream';
 import { CliError, EXIT } from './exit-codes.ts';
 import { openLogFile } from './log-file.ts';
 import { type Config, daemonArguments, type MountArguments } from './options.ts';
+import { isAwaited } from './own-session.ts';
 import { diedSilently, waitForDaemon } from './ready-pipe.ts';
 import { logFileOf } from './state-directory.ts';
 
@@ -33,7 +34,7 @@ export async function startInBackground(
   const child = spawn(
     process.execPath,
     [...process.execArgv, script, `--${READY_FD_FLAG}=3`, ...daemonArguments(given, withLog)],
-    { cwd: '/', detached: true, stdio: ['ignore', log, log, 'pipe'] },
+    { cwd: '/', detached: !(await isAwaited(config.mountPoint)), stdio: ['ignore', log, log, 'pipe'] },
   );
   closeSync(log);
   let failure = (): CliError => diedSilently(logFile);

@@ -16,7 +16,8 @@ export async function prepareMountPoint(path: string, rules: MountPointRules): P
   if (path === '/') throw refusal('/ would be covered whole; choose a directory below it.');
   try {
     const place = await mountPointPath(path);
-    await clearMount(place, path);
+    // Not to be touched before it is covered; it is a directory, and empty.
+    if (await isAwaited(place, path)) return place;
     const found = await stat(place);
     if (!found.isDirectory()) throw notDirectory(path);
     await checkOurs(place, path, found);
@@ -27,14 +28,17 @@ export async function prepareMountPoint(path: string, rules: MountPointRules): P
   }
 }
 
-async function clearMount(place: string, path: string): Promise<void> {
+/** Cleans a dead mount away, refuses one that is alive; true for an automount. */
+async function isAwaited(place: string, path: string): Promise<boolean> {
   const found = await mountStateOf(place);
   switch (found.state) {
     case 'none':
-      return;
+      return false;
+    case 'awaited':
+      return true;
     case 'alive':
       // Only a FUSE mount is somebody's bucket; an empty disk mounted there is as good as a directory.
-      if (!found.mount.type.startsWith('fuse')) return;
+      if (!found.mount.type.startsWith('fuse')) return false;
       throw refusal(
         `${path} is mounted already (${found.mount.source}, ${found.mount.type}); unmount it first: s3mount umount ${path}.`,
       );
@@ -46,6 +50,8 @@ async function clearMount(place: string, path: string): Promise<void> {
       await cleanStaleMount(place).catch((error: unknown) => {
         throw refusal(`${path} holds a dead mount: ${(error as Error).message}; try: sudo umount -l ${path}.`);
       });
+      // An automount lay below it.
+      return (await mountStateOf(place)).state === 'awaited';
   }
 }
 

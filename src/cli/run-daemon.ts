@@ -10,6 +10,7 @@ import { Lifecycle } from './lifecycle.ts';
 import { logLevel, openLog } from './log.ts';
 import { mountBucket } from './mount.ts';
 import type { Config } from './options.ts';
+import { beginSession } from './own-session.ts';
 import { BugEnd, prepareExit } from './process-end.ts';
 import type { StartListener } from './ready-pipe.ts';
 import { RunFile } from './run-file.ts';
@@ -74,7 +75,10 @@ export async function runDaemon(config: Config, listener: StartListener, backgro
       lifecycle.stop(reason);
     };
     if (stopped !== undefined) stop(stopped);
-    if (background) leaveTerminal();
+    if (background) {
+      leaveTerminal();
+      await beginSession();
+    }
     listener.ready();
     service.ready(`${config.source} is mounted at ${mountPoint}`);
     const { exitCode, message } = await lifecycle.run();

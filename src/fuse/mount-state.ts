@@ -10,13 +10,15 @@ import { findMount, type MountTableEntry } from './mount-table.ts';
 
 /**
  * - `none`: nothing is mounted exactly there.
+ * - `awaited`: an automount (autofs) waits there to be covered. Whoever opens it, or asks for more than its attributes, starts
+ *   the mount that we are, and waits for it.
  * - `alive`: what is mounted there answers.
  * - `dead`: its daemon is gone ("Transport endpoint is not connected").
  * - `silent`: it gave no answer within the time limit.
  */
 export type MountState =
   | { readonly state: 'none' }
-  | { readonly state: 'alive' | 'dead' | 'silent'; readonly mount: MountTableEntry };
+  | { readonly state: 'awaited' | 'alive' | 'dead' | 'silent'; readonly mount: MountTableEntry };
 
 /** A daemon on a busy machine answers a stat of its root in ms; S3 has no part in it. */
 const ANSWER_LIMIT = 2000;
@@ -85,6 +87,7 @@ export async function mountPointPath(path: string): Promise<string> {
 export async function mountStateOf(path: string, options: { readonly limit?: number } = {}): Promise<MountState> {
   const mount = await findMount(await mountPointPath(path));
   if (mount === undefined) return { state: 'none' };
+  if (mount.type === 'autofs') return { state: 'awaited', mount };
   const limit = options.limit ?? ANSWER_LIMIT;
   // statfs(2): attributes the kernel would still have for a while after the daemon's death.
   const { code, found, stderr } = await runCommand('stat', ['-f', '--', mount.mountPoint], { limit });

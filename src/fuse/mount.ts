@@ -72,7 +72,8 @@ export async function checkedMountPoint(options: MountOptions): Promise<string> 
     if (state.state === 'alive' && state.mount.type === `fuse.${subtype}`) {
       throw new MountError('busy', `${state.mount.source} is already mounted on ${path}; unmount it first.`);
     }
-    if (!(await stat(path)).isDirectory()) {
+    // An automount is a directory, and Node's stat would start it.
+    if (state.state !== 'awaited' && !(await stat(path)).isDirectory()) {
       throw new MountError('not-a-directory', `The mount point ${path} is not a directory; give a directory.`);
     }
     return await mountPointPath(path);

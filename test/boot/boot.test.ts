@@ -46,6 +46,8 @@ case $boot in
   2)
     # No login, no shell of rstudio's: the boot alone has mounted it, before this service was started.
     say mounted findmnt -no SOURCE,FSTYPE ${PLACE}
+    # With nofail the boot does not wait for it.
+    for i in $(seq 300); do findmnt /mnt/fstab && break; sleep 0.1; done > /dev/null
     say fstab findmnt -no SOURCE,FSTYPE /mnt/fstab
     say fstab-third as third cat /mnt/fstab/notes.txt
     for i in $(seq 300); do findmnt ${OWN} && break; sleep 0.1; done > /dev/null
@@ -53,6 +55,9 @@ case $boot in
     say own-read as third cat ${OWN}/notes.txt
     say own-others as rstudio cat ${OWN}/notes.txt
     say own-write as third sh -c 'echo theirs > ${OWN}/own.txt && cat ${OWN}/own.txt'
+    say auto-before findmnt -no FSTYPE -t fuse.s3mount /mnt/auto
+    say auto timeout 20 runuser -u third -- cat /mnt/auto/notes.txt
+    say auto-type findmnt -no FSTYPE -t fuse.s3mount /mnt/auto
     say owner as rstudio stat -c %U:%G:%a ${PLACE}/notes.txt
     say rstudio as rstudio cat ${PLACE}/notes.txt
     say third as third cat ${PLACE}/notes.txt
@@ -95,8 +100,11 @@ t.test('installed, booted, rebooted, powered off', async t => {
   // Root's mount by fstab, with root's keys.
   machine.write('etc/passwd-s3fs', `${accessKeyId}:${secretAccessKey}\n`, 0o600);
   const options = `_netdev,nofail,allow_other,umask=0022,url=${url},use_path_request_style`;
-  machine.run('mkdir -p /mnt/fstab');
-  machine.write('etc/fstab', `${BUCKET} /mnt/fstab fuse.s3mount ${options} 0 0\n`);
+  machine.run('mkdir -p /mnt/fstab /mnt/auto');
+  machine.write(
+    'etc/fstab',
+    `${BUCKET} /mnt/fstab fuse.s3mount ${options} 0 0\n${BUCKET} /mnt/auto fuse.s3mount ${options},noauto,x-systemd.automount,x-systemd.idle-timeout=60 0 0\n`,
+  );
   machine.write('check/run', check(url), 0o755);
   machine.write(
     'etc/systemd/system/check.service',
@@ -116,6 +124,9 @@ t.test('installed, booted, rebooted, powered off', async t => {
     install: /works-bucket is mounted at \/home\/rstudio\/works, now and at each boot/,
     state: 'active',
     status: /works-bucket is mounted at/,
+    'auto-before': '',
+    auto: 'first boot',
+    'auto-type': 'fuse.s3mount',
     'own-install': /works-bucket is mounted at \/home\/third\/own, now and at each boot/,
     'own-state': 'active',
     write: 'written',

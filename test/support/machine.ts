@@ -106,6 +106,8 @@ export class Machine {
         '--register=no',
         '--keep-unit',
         '--bind=/dev/fuse',
+        // Without it systemd knows no automounts.
+        ...(existsSync('/dev/autofs') ? ['--bind=/dev/autofs'] : []),
         '--capability=all',
         '--property=DeviceAllow=/dev/fuse rwm',
       ],

@@ -111,3 +111,33 @@ t.test('nothing tells of the machine it was made on', async t => {
     });
   t.same(faults, []);
 });
+
+/** Licences that let a program be passed on with a notice. */
+const FREE = /^(?:Apache-2\.0|MIT|ISC|0BSD|BSD-[23]-Clause|BlueOak-1\.0\.0|\(?MIT OR [\w.-]+\)?)$/;
+
+t.test('whatever is passed on may be passed on, and its licence is listed', async t => {
+  const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
+    readonly packages: Readonly<Record<string, { readonly dev?: boolean; readonly license?: string }>>;
+  };
+  const shipped = Object.entries(lock.packages).filter(([place, { dev }]) => place !== '' && !dev);
+  t.ok(shipped.length > 20);
+  t.same(
+    shipped
+      .filter(([, { license }]) => !FREE.test(license ?? ''))
+      .map(([place, { license }]) => `${place}: ${license}`),
+    [],
+  );
+  const { licencesOf } = (await import('../../scripts/licences.mjs' as string)) as {
+    licencesOf(inputs: readonly string[], root: string): string;
+  };
+  const installed = shipped.map(([place]) => place).filter(place => existsSync(join(root, place)));
+  const text = licencesOf(
+    installed.map(place => `${place}/index.js`),
+    root,
+  );
+  const name = (place: string): string => place.slice(place.lastIndexOf('node_modules/') + 13);
+  t.same(
+    installed.filter(place => !text.includes(`${name(place)} `)),
+    [],
+  );
+});
