@@ -12,8 +12,13 @@ import type { ListedName, Listing } from './listing.ts';
 import type { Habits, Order } from './walk-habits.ts';
 import { MAX_STEP } from './walk-habits.ts';
 
-/** Names ahead at first; one more with each that was come to, so that never more is fetched for nothing than was read. */
+/** Names ahead at first. */
 const FIRST_WINDOW = 8;
+/**
+ * One more with so many that were come to: who stops has a quarter fetched for nothing, not as much again as it read (the first
+ * bytes of 50 of 100 files took 105 requests). 20 names ahead are enough for 1,000 a second at 20 ms each.
+ */
+const USEFUL_FOR_ONE = 4;
 /** Names ahead at most: half a second at a thousand files a second. */
 const LAST_WINDOW = 512;
 /** ms. Less than half of the second for which an open believes what was fetched: nobody keeps a pace exactly. */
@@ -111,7 +116,11 @@ export class Forecast {
   get window(): number {
     // Whoever takes most of a second for a name would find it too old.
     if (this.#pace > SLOWEST) return this.#isLarge ? 2 : 0;
-    return Math.min(LAST_WINDOW, FIRST_WINDOW + this.#useful, Math.max(2, Math.ceil(this.#horizon / this.#pace)));
+    return Math.min(
+      LAST_WINDOW,
+      FIRST_WINDOW + Math.floor(this.#useful / USEFUL_FOR_ONE),
+      Math.max(2, Math.ceil(this.#horizon / this.#pace)),
+    );
   }
 
   /** Names that went out and were not come to. */
