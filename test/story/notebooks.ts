@@ -69,7 +69,9 @@ export const notebooks = {
       saved = await api('PUT', path, notebook(3));
     });
     t.comment(`one autosave: ${JSON.stringify(requests)}`);
-    t.ok(total(requests) <= 6, 'the copy beside it, the notebook, the copy removed');
+    t.equal(requests['PutObject'], 2, 'the copy beside it and the notebook');
+    t.equal(requests['DeleteObject'], 1, 'the copy removed');
+    t.ok(total(requests) <= 6);
     t.equal((await api('GET', `${path}?content=0`)).last_modified, saved.last_modified);
     t.equal(cellsOf(await scene.client.text(path)), 3);
     const stored = await scene.client.text('notebooks/.ipynb_checkpoints/매출 분석-checkpoint.ipynb');

@@ -7,6 +7,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -147,6 +148,12 @@ export class Scene {
     const passwd = join(this.rstudio.home, '.passwd-s3fs');
     writeFileSync(passwd, `${accessKeyId}:${secretAccessKey}\n`, { mode: 0o600 });
     chownSync(passwd, USERS[0].uid, USERS[0].uid);
+  }
+
+  /** All that was made in them, by whomever. */
+  removeHomes(): void {
+    const homes = dirname(this.rstudio.home);
+    for (const name of readdirSync(homes)) rmSync(join(homes, name), { recursive: true, force: true });
   }
 
   /** A path in the mount. */

@@ -36,7 +36,8 @@ done
 "$2" "$3" "$4" --port=443 --tls --ca-file="$1/ca.pem" --region=us-east-1 --bucket=${SEOUL}=ap-northeast-2 \\
   --key=${KEYS.accessKeyId}:${KEYS.secretAccessKey} ${NAMES.map(name => `--host-name=${name}`).join(' ')} > "$1/server.out" &
 server=$!
-trap 'kill $server' EXIT
+# What root has made nobody else can remove.
+trap 'kill $server; rm -rf --one-file-system "$1/tmp"' EXIT
 for i in $(seq 200); do [ -s "$1/server.out" ] && break; sleep 0.05; done
 NODE_EXTRA_CA_CERTS="$1/ca.pem" "$2" "$3" "$6"
 `;
@@ -60,14 +61,14 @@ export async function insideAws(t: Test, title: string, options: InsideAws): Pro
   t.teardown(() => rmSync(directory, { recursive: true, force: true }));
   // Its CA is for every user in there.
   chmodSync(directory, 0o755);
-  mkdirSync(join(directory, 'over'));
+  for (const name of ['over', 'tmp']) mkdirSync(join(directory, name));
   for (const [name, text] of Object.entries({ hosts: `127.0.0.1 localhost ${NAMES.join(' ')}\n`, ...etc })) {
     writeFileSync(join(directory, 'over', name), text);
   }
   const environment = withEnvironment({
     PATH: `${process.env['PATH']}:/usr/sbin:/sbin`,
-    TMPDIR: tmpdir(),
-    HOME: directory,
+    TMPDIR: join(directory, 'tmp'),
+    HOME: join(directory, 'tmp'),
     STORY: process.env['STORY'],
   });
   const bySudo = root === true && !isRoot;
