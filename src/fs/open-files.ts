@@ -22,6 +22,11 @@ import type { Saver } from './saver.ts';
 
 /** What the GET of an open brings along: what a program reads first, and the whole of most files. Bytes. */
 export const OPEN_BYTES = 128 * 1024;
+/**
+ * A file of up to this is asked for whole by the GET of its open, in bytes: only what comes whole can be compared with its ETag
+ * before it is handed on (`verification.ts`), and one GET costs less than the three that followed each other.
+ */
+const WHOLE_BYTES = 1024 * 1024;
 
 /** ms. Programs close a copy at once; in the meantime another client may change what it was made of. */
 const BORROWED_FOR = 5000;
@@ -146,7 +151,7 @@ export class OpenFiles {
     try {
       const info = isWarm
         ? await store.head(key, { signal })
-        : (await blocks.openRead(key, Math.min(stored.size, OPEN_BYTES), signal)).info;
+        : (await blocks.openRead(key, stored.size <= WHOLE_BYTES ? stored.size : OPEN_BYTES, signal)).info;
       // Meanwhile changed or moved by ourselves: what came is old.
       if (file.stored !== stored || file.unsaved || file.saving || file.parent === undefined || file.key !== key)
         return;

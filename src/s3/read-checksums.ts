@@ -21,10 +21,17 @@ const MAX_KNOWN = 4096;
 /** Objects that are being read through at the same time. */
 const MAX_RUNNING = 256;
 
+/**
+ * Objects from here on are asked for their checksum when somebody begins to read them through and no HEAD has told it: one
+ * HEAD beside 32 GETs. Bytes.
+ */
+const WORTH_ASKING = 256 * 1024 * 1024;
+
 interface Known {
   readonly etag: string;
   readonly size: number;
-  readonly crc: number;
+  /** Undefined while it is being asked for. */
+  crc: number | undefined;
   /** All bytes have come once, and fitted. */
   verified: boolean;
 }
@@ -45,8 +52,11 @@ export class ReadChecksums {
   /** Whether what answers tell of ranges is that of the range; undefined until one has fitted or not. */
   #rangesTold: boolean | undefined;
   readonly #running = new Map<Known, RunningCrc>();
+  readonly #ask: (key: string) => Promise<unknown>;
 
-  constructor(telemetry: Telemetry, on: boolean) {
+  /** `ask`: sends a HEAD, whose answer comes to `told`. */
+  constructor(telemetry: Telemetry, on: boolean, ask: (key: string) => Promise<unknown>) {
+    this.#ask = ask;
     this.#telemetry = telemetry;
     this.on = on;
   }
@@ -64,10 +74,11 @@ export class ReadChecksums {
     if (crc === undefined) return;
     const before = this.#known.get(key);
     if (before?.etag === etag && before.size === size && before.crc === crc) return;
-    if (before) this.#running.delete(before);
-    this.#known.delete(key);
-    evictOldest(this.#known, MAX_KNOWN);
-    this.#known.set(key, { etag, size, crc, verified: false });
+    if (before?.etag === etag && before.size === size && before.crc === undefined) {
+      before.crc = crc;
+      return;
+    }
+    this.#remember(key, { etag, size, crc, verified: false });
   }
 
   /** The bytes of `source` are at `key` too. */
@@ -83,7 +94,8 @@ export class ReadChecksums {
 
   /** True if the CRC32 of a range that begins at `offset` is wanted. */
   follows({ key, etag, size }: ObjectVersion, offset: number): boolean {
-    const known = this.#of(key, etag, size);
+    let known = this.#of(key, etag, size);
+    if (!known && this.on && offset === 0 && size >= WORTH_ASKING) known = this.#askFor(key, etag, size);
     if (!known || known.verified) return false;
     const running = this.#running.get(known);
     return running ? running.follows(offset) : offset === 0;
@@ -114,12 +126,34 @@ export class ReadChecksums {
     const whole = running.whole(size);
     if (whole === undefined) return;
     this.#running.delete(known);
+    // All was read before the HEAD was answered.
+    if (known.crc === undefined) return;
     if (whole === known.crc) {
       known.verified = true;
       this.#telemetry.count('s3.verified_bytes', size);
       return;
     }
     this.#wrong(key, etag, whole, known.crc);
+  }
+
+  #askFor(key: string, etag: string, size: number): Known {
+    const known: Known = { etag, size, crc: undefined, verified: false };
+    this.#remember(key, known);
+    const forget = (): void => {
+      // There is none of the kind that can be compared; it is not asked for again.
+      if (known.crc === undefined) known.verified = true;
+      if (known.verified) this.#running.delete(known);
+    };
+    this.#ask(key).then(forget, forget);
+    return known;
+  }
+
+  #remember(key: string, known: Known): void {
+    const before = this.#known.get(key);
+    if (before) this.#running.delete(before);
+    this.#known.delete(key);
+    evictOldest(this.#known, MAX_KNOWN);
+    this.#known.set(key, known);
   }
 
   #compareRange(key: string, etag: string, crc: number, told: number): void {

@@ -92,7 +92,7 @@ export class S3Store implements ObjectStore {
       attributes,
       verification: new Verification(telemetry, express ? false : known || undefined),
       checksums: new WriteChecksums(telemetry, parts.checksums !== 'none'),
-      sums: new ReadChecksums(telemetry, parts.checksums === 'all'),
+      sums: new ReadChecksums(telemetry, parts.checksums === 'all', look),
       writeDefaults,
       limits,
       order: new ListingOrder(telemetry, parts.orderedListing),

@@ -3,14 +3,17 @@ import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import type { Test } from 'tap';
 import t from 'tap';
+import { crc32OfBoth } from '../../src/crc.ts';
 import type { EmbeddedS3, EmbeddedS3Options } from '../../src/embedded-s3/server.ts';
 import { startEmbeddedS3 } from '../../src/embedded-s3/server.ts';
 import { StoreError, toFsError } from '../../src/errors.ts';
 import type { S3StoreOptions } from '../../src/s3/open-store.ts';
 import { openS3Store } from '../../src/s3/open-store.ts';
+import { ReadChecksums } from '../../src/s3/read-checksums.ts';
 import { RunningCrc } from '../../src/s3/running-crc.ts';
 import type { S3Store } from '../../src/s3/s3-store.ts';
 import type { ObjectDescription, ObjectInfo } from '../../src/s3/store.ts';
+import { crc32Text } from '../../src/s3/write-checksums.ts';
 import { Counters } from '../../src/telemetry.ts';
 import { FaultyWorld } from '../faults/world.ts';
 
@@ -203,6 +206,43 @@ t.test('a range that is exactly a part is compared with that of the part', async
   t.ok(error instanceof StoreError && error.details.isOfWhole);
   t.ok(handedOn < 5 * MIB);
   t.equal(counters.get('s3.checksum_mismatch'), 1);
+});
+
+t.test('a large object of which no HEAD has told is asked for its checksum, once', async t => {
+  const size = 256 * MIB;
+  const step = 8 * MIB;
+  const piece = crc32(Buffer.alloc(step, 'large'));
+  let whole = 0;
+  for (let at = 0; at < size; at += step) whole = crc32OfBoth(whole, piece, step);
+  const counters = new Counters();
+  for (const told of [crc32Text(whole), crc32Text(whole ^ 1), undefined]) {
+    const version = { key: `k ${told}`, etag: '"e"', size };
+    let answer = (): void => {};
+    let asked = 0;
+    const sums: ReadChecksums = new ReadChecksums(counters, true, () => {
+      asked++;
+      return new Promise<void>(resolve => {
+        answer = () => {
+          sums.told(version, new Map(told === undefined ? [] : [['x-amz-checksum-crc32', told]]));
+          resolve();
+        };
+      });
+    });
+    t.notOk(sums.follows({ ...version, size: MIB }, 0), 'a smaller one is not asked for');
+    t.notOk(sums.follows(version, step), 'nor for a read in its middle');
+    const readThrough = (): void => {
+      for (let offset = 0; offset < size && sums.follows(version, offset); offset += step) {
+        if (offset === 4 * step) answer();
+        sums.came(version, { offset, length: step, crc: piece, told: undefined });
+      }
+    };
+    if (told === crc32Text(whole ^ 1)) t.throws(readThrough, /have CRC32 .*, where S3 keeps/);
+    else readThrough();
+    await new Promise(resolve => setImmediate(resolve));
+    if (told === undefined) t.notOk(sums.follows(version, 0), 'there is nothing to compare with');
+    t.equal(asked, 1);
+  }
+  t.equal(counters.get('s3.verified_bytes'), size);
 });
 
 t.test('checksum=write compares nothing that is read', async t => {
