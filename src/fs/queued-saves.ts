@@ -9,7 +9,7 @@ import { FsError } from '../errors.ts';
 import type { Written } from '../s3/store.ts';
 import type { Environment } from './environment.ts';
 import type { FlushOutcome } from './filesystem-status.ts';
-import { DirectoryInode, type FileInode, type Inode } from './inode.ts';
+import { DirectoryInode, FileInode, type Inode } from './inode.ts';
 import type { Namespace } from './namespace.ts';
 
 /** The queue as the filesystem sees it. */
@@ -103,6 +103,8 @@ export class QueuedSaves implements WriteBackListener {
     if (!inode?.parent || inode instanceof DirectoryInode) return;
     const { stored, parent, name } = inode;
     if (stored?.version.etag === from) this.#environment.blocks.moved(stored, { ...stored.version, etag });
+    // What stood for the version says nothing to the next daemon.
+    if (inode instanceof FileInode) void inode.content?.restated();
     const listed = parent.listing?.names.get(name);
     if (listed?.object?.etag === from) parent.listing!.change(name, { ...listed, object: { ...listed.object, etag } });
   }
