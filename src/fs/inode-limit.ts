@@ -9,6 +9,11 @@ import { DirectoryInode, FileInode, type Inode } from './inode.ts';
 /** Names given back in one go, and the ms between two: faster than any program looks them up. */
 const BATCH = 5000;
 const PAUSE = 200;
+/**
+ * The same by NOTIFY_PRUNE, which needs no lock of the directory: by name each waits for a lookup in it to end, and
+ * `ls -l` of a million files ended with all of them. One message each, a few ms for the kernel.
+ */
+const PRUNE_BATCH = 16_384;
 /** `find` over a million names asks for none of the inodes that READDIRPLUS makes, faster than they are given back. */
 const FULL = 1.25;
 
@@ -48,7 +53,8 @@ export class InodeLimit {
   #trim(): void {
     const { notifier } = this.#environment;
     if (!notifier) return;
-    let excess = Math.min(BATCH, this.#inodes.size - this.#max);
+    const pruned: number[] = [];
+    let excess = Math.min(notifier.prune ? PRUNE_BATCH : BATCH, this.#inodes.size - this.#max);
     for (let looked = 0; excess > 0 && looked < this.#inodes.size; looked++) {
       let { value: inode, done } = this.#next.next();
       if (done) {
@@ -56,16 +62,24 @@ export class InodeLimit {
         ({ value: inode, done } = this.#next.next());
       }
       if (!inode || !isIdle(inode)) continue;
-      notifier.invalidateEntry(inode.parent!.nodeid, inode.name);
+      if (notifier.prune) pruned.push(inode.nodeid);
+      else if (inode instanceof DirectoryInode) continue;
+      else notifier.invalidateEntry(inode.parent!.nodeid, inode.name);
       excess--;
     }
+    if (pruned.length > 0) notifier.prune?.(pruned);
     this.grown();
   }
 }
 
-/** Nobody here needs it; directories go when nothing below is held. */
+/**
+ * Nobody here needs it; of directories those below which nothing is held. Whether a program stands in one only the kernel
+ * knows: by name it would be taken from under it, by a prune it stays.
+ */
 function isIdle(inode: Inode): boolean {
-  if (inode instanceof DirectoryInode || !inode.parent || inode.lookups === 0) return false;
-  if (inode.metadataUnsaved || inode.lock.locked) return false;
+  if (!inode.parent || inode.lookups === 0 || inode.metadataUnsaved || inode.lock.locked) return false;
+  if (inode instanceof DirectoryInode) {
+    return inode.children.size === 0 && inode.opens === 0 && !inode.localOnly && !inode.loading && !inode.moving;
+  }
   return !(inode instanceof FileInode) || !(inode.isInUse || inode.unsaved || inode.saving || inode.content);
 }

@@ -57,7 +57,9 @@ export class ListedRanges {
     if (!asDirectory) return undefined;
     const file = asFile.listing.names.get(name);
     const directory = asDirectory.listing.names.get(name);
-    const listed = file && directory ? { ...file, ...directory, directory: true } : (directory ?? file);
+    // The second range may begin before the name and have it too, as the file that it is.
+    const isDirectory = (file?.directory ?? false) || (directory?.directory ?? false);
+    const listed = file && directory ? { ...file, ...directory, directory: isDirectory } : (directory ?? file);
     return { listed, at: Math.min(asFile.listing.at, asDirectory.listing.at) };
   }
 

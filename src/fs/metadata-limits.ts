@@ -22,6 +22,9 @@ export interface MetadataLimits {
 
 const MIB = 1024 * 1024;
 
+/** find, du and rm (fts of gnulib) read 100,000 names before they look at the first: with fewer remembered each would be a HEAD. */
+const NAMES_READ_AT_ONCE = 105_000;
+
 /** Where nobody says how much memory there is. */
 export const DEFAULT_METADATA_BYTES = 256 * MIB;
 
@@ -36,7 +39,7 @@ export function metadataLimits(bytes: number): MetadataLimits {
     // 131,072 of 256 MiB: `ls -l` of 100,000 files a second time stays without a lookup.
     inodes: Math.floor(bytes / 2048),
     listedNames,
-    namesOfDirectory: Math.floor(listedNames / 5),
+    namesOfDirectory: Math.max(NAMES_READ_AT_ONCE, Math.floor(listedNames / 5)),
     described: Math.floor(bytes / 5368),
     describedWaiting: Math.floor(bytes / 2684),
     versions: Math.floor(bytes / 4096),

@@ -56,7 +56,7 @@ export class DevFuseBinding implements KernelBinding {
     log.debug({ minor: negotiated.reply.minor, flags: [...negotiated.flags] }, 'protocol negotiated');
     await mounted.raiseReadahead();
     return {
-      notifier: new DeviceNotifier(device),
+      notifier: new DeviceNotifier(device, negotiated.reply.minor),
       ended,
       // Not until `ended`: a service with a mount namespace of its own may hold a copy of the mount for days.
       async unmount({ lazy = false } = {}) {

@@ -1,7 +1,8 @@
 /** What the filesystem tells the kernel unasked: queued, written one at a time by the thread pool, awaited by nobody. */
 import type { Device } from './device.ts';
 import type { KernelNotifier } from './ops.ts';
-import { encodeInvalidateEntry, encodeInvalidateInode } from './protocol-encode.ts';
+import { PRUNE_MINOR } from './protocol.ts';
+import { encodeInvalidateEntry, encodeInvalidateInode, encodePrune } from './protocol-encode.ts';
 
 export class DeviceNotifier implements KernelNotifier {
   readonly #device: Pick<Device, 'notify'>;
@@ -9,8 +10,14 @@ export class DeviceNotifier implements KernelNotifier {
   readonly #waiting = new Map<string, Buffer>();
   #writing = false;
 
-  constructor(device: Pick<Device, 'notify'>) {
+  readonly prune?: (nodeids: readonly number[]) => void;
+
+  /** `minor`: of the protocol that is spoken. */
+  constructor(device: Pick<Device, 'notify'>, minor: number) {
     this.#device = device;
+    if (minor >= PRUNE_MINOR) {
+      this.prune = nodeids => this.#queue(`prune/${nodeids[0]}`, () => encodePrune(nodeids));
+    }
   }
 
   invalidateInode(nodeid: number, pages = false): void {

@@ -247,6 +247,11 @@ export interface KernelNotifier {
   invalidateInode(nodeid: number, pages?: boolean): void;
   /** Drops the kernel's entry `name` of `parent`. */
   invalidateEntry(parent: number, name: string): void;
+  /**
+   * Gives back inodes that no program uses, directories too: those in use stay, and no lock of their directory is taken.
+   * Absent where the kernel is too old for it.
+   */
+  prune?(nodeids: readonly number[]): void;
 }
 
 export interface MountOptions {

@@ -21,6 +21,7 @@ import {
   FOPEN_KEEP_CACHE,
   NOTIFY_INVAL_ENTRY,
   NOTIFY_INVAL_INODE,
+  NOTIFY_PRUNE,
   OPEN_OUT_SIZE,
   OUT_HEADER_SIZE,
 } from './protocol.ts';
@@ -328,5 +329,13 @@ export function encodeInvalidateEntry(parent: number, name: string): Buffer {
   put64(words, FIRST, parent);
   words[FIRST + 2] = length;
   bytes.write(name, OUT_HEADER_SIZE + 16, 'utf8');
+  return bytes;
+}
+
+/** Asks the kernel to forget inodes that no program uses; of others it takes no notice. */
+export function encodePrune(nodeids: readonly number[]): Buffer {
+  const { bytes, words } = notification(NOTIFY_PRUNE, 16 + nodeids.length * 8);
+  words[FIRST] = nodeids.length;
+  for (const [i, nodeid] of nodeids.entries()) put64(words, FIRST + 4 + i * 2, nodeid);
   return bytes;
 }

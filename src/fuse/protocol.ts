@@ -140,6 +140,9 @@ export const FATTR = {
 
 export const NOTIFY_INVAL_INODE = 2;
 export const NOTIFY_INVAL_ENTRY = 3;
+export const NOTIFY_PRUNE = 9;
+/** From this minor on (Linux 6.18) the kernel knows NOTIFY_PRUNE. */
+export const PRUNE_MINOR = 45;
 
 /** `fuse_in_header`. */
 export const HEADER = { len: 0, opcode: 4, unique: 8, nodeid: 16, uid: 24, gid: 28, pid: 32 } as const;

@@ -77,3 +77,32 @@ t.test('above its limit the kernel is asked to forget what nobody uses', async t
   t.equal(String(await kernel.read(open, 0, 1)), 'x');
   t.equal((await kernel.stat('/d/f00005')).size, 1, 'what was forgotten is found again');
 });
+
+t.test('a kernel that can prune is asked with many at once, directories too; who is in use stays', async t => {
+  const { filesystem, kernel, store, clock, environment } = makeFileSystem({
+    options: { stat: 'list' },
+    limits: { inodes: 50 },
+  });
+  for (let i = 0; i < 100; i++) store.putForeign(`d${i}/f`, 'x');
+  const held = new Map<number, number>();
+  const asked: number[][] = [];
+  environment.notifier = {
+    invalidateInode() {},
+    invalidateEntry: () => t.fail('not by name'),
+    prune(nodeids) {
+      asked.push([...nodeids]);
+      for (const nodeid of nodeids) filesystem.forget(nodeid, held.get(nodeid) ?? 0);
+    },
+  };
+  for (let i = 0; i < 100; i++) {
+    const { nodeid } = await filesystem.lookup(1, `d${i}`, kernel.ctx);
+    held.set(nodeid, (held.get(nodeid) ?? 0) + 1);
+  }
+  const first = [...held.keys()][0]!;
+  const { fh } = filesystem.opendir(first, 0, kernel.ctx);
+  await clock.advance(1000);
+  t.ok(asked.length >= 1 && asked.length <= 3, `${asked.length} messages`);
+  t.equal(filesystem.namespace.size, 50);
+  t.ok(filesystem.namespace.inode(first), 'it is open');
+  filesystem.releasedir(first, fh);
+});

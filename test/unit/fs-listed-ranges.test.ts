@@ -72,3 +72,16 @@ t.test('only who asks in order, or for very many, is worth a listing', async t =
   ranges.isWalked('b', 1, 10_000);
   t.equal(ranges.isWalked('c', 20_000, 10_000), false, 'long ago');
 });
+
+t.test('a file that ends one range and lies within another is a file', async t => {
+  const ranges = new ListedRanges();
+  ranges.add('a~', parsePage('d/', page(['d/b', 'd/c'])), false, 100, 0);
+  // Asked for from c on; and then, newer, from before c on to its end: each knows the name, one alone the place of `c/`.
+  ranges.add('b~', parsePage('d/', page(['d/c', 'd/d'])), false, 110, 0);
+  ranges.add('a~', parsePage('d/', page(['d/b', 'd/c'])), false, 120, 0);
+  const found = ranges.find('c', 50)?.listed;
+  t.equal(found?.directory, false);
+  t.equal(found?.object?.key, 'd/c');
+  ranges.add('c.', parsePage('d/', page([], ['d/c/'])), false, 130, 0);
+  t.equal(ranges.find('c', 50)?.listed?.directory, true, 'a directory of the same name shadows it');
+});

@@ -78,12 +78,15 @@ t.test('every operation is passed on', async t => {
 t.test('notifications: one at a time, the same only once while it waits', async t => {
   const written: Buffer[] = [];
   const release: (() => void)[] = [];
-  const notifier = new DeviceNotifier({
-    notify(message) {
-      written.push(message);
-      return new Promise(resolve => release.push(resolve));
+  const notifier = new DeviceNotifier(
+    {
+      notify(message) {
+        written.push(message);
+        return new Promise(resolve => release.push(resolve));
+      },
     },
-  });
+    45,
+  );
   const turn = async (): Promise<void> => new Promise(resolve => setImmediate(resolve));
   notifier.invalidateInode(5);
   t.equal(written.length, 0, 'not before the operation has returned');
@@ -107,4 +110,13 @@ t.test('notifications: one at a time, the same only once while it waits', async 
   notifier.invalidateInode(6);
   await turn();
   t.equal(written.length, 5, 'after a rest it goes on');
+  release.shift()!();
+  await turn();
+  notifier.prune!([7, 2 ** 40 + 9]);
+  await turn();
+  const prune = written[5]!;
+  t.same([prune.readUInt32LE(0), prune.readInt32LE(4), prune.readUInt32LE(16)], [48, 9, 2]);
+  t.same([prune.readBigUInt64LE(32), prune.readBigUInt64LE(40)], [7n, 2n ** 40n + 9n]);
+  const old = new DeviceNotifier({ notify: () => Promise.resolve() }, 44);
+  t.equal(old.prune, undefined, 'an older kernel does not know it');
 });
