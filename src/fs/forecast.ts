@@ -169,7 +169,7 @@ export class Forecast {
       passed++;
       if (each === key) {
         if (item.askedAt !== undefined) this.#useful++;
-        this.#horizon = item.bytes > 0 ? HORIZON : HORIZON_OF_ATTRIBUTES;
+        if (!item.listed.directory) this.#horizon = item.habits.reads.holds ? HORIZON : HORIZON_OF_ATTRIBUTES;
         this.#isLarge = (item.listed.object?.size ?? 0) > LARGE;
         break;
       }
