@@ -22,7 +22,7 @@ export function translate(text: string): Translation {
   const asFstab = fstabLine(words);
   if (asFstab) return asFstab;
   let at = 0;
-  while (at < words.length && (/^[A-Za-z_]\w*=/.test(words[at]!) || words[at] === 'sudo' || words[at] === 'env')) at++;
+  while (at < words.length && isInFront(words, at)) at++;
   const before = words.slice(0, at).map(quoted);
   const program = words[at]?.replace(/^.*\//, '');
   const args = words.slice(at + 1);
@@ -43,6 +43,16 @@ export function translate(text: string): Translation {
   const list = formatOptionList(options);
   const line = [...before, 's3mount', ...places.map(quoted), ...(list === '' ? [] : ['-o', quoted(list)])].join(' ');
   return { line, notes };
+}
+
+/** What people write before a program: variables, `sudo -u NAME -E`, `env`, `exec`. */
+function isInFront(words: readonly string[], at: number): boolean {
+  const word = words[at]!;
+  if (/^[A-Za-z_]\w*=/.test(word) || /^(?:\/\S*\/)?(?:sudo|env|exec)$/.test(word)) return true;
+  const before = words.slice(0, at);
+  if (!before.some(each => /(?:^|\/)sudo$/.test(each))) return false;
+  // The one after -u and the like is its value.
+  return word.startsWith('-') || /^-[a-zA-Z]*[ugp]$/.test(before.at(-1) ?? '');
 }
 
 interface Found {

@@ -73,6 +73,27 @@ export async function putBucketVersioning(call: BucketCall): Promise<Reply> {
   return emptyReply(200);
 }
 
+export function getBucketLifecycle(call: BucketCall): Reply {
+  const { lifecycle, name } = call.bucket;
+  if (lifecycle === undefined) throw new S3Failure('NoSuchLifecycleConfiguration', { fields: { BucketName: name } });
+  return xmlReply(lifecycle);
+}
+
+export async function putBucketLifecycle(call: BucketCall): Promise<Reply> {
+  const text = await receiveText(call);
+  if (parseXml(text)?.name !== 'LifecycleConfiguration') throw new S3Failure('MalformedXML');
+  call.bucket.lifecycle = text;
+  await call.world.keeper?.bucketChanged(call.bucket);
+  return emptyReply(200);
+}
+
+export function getObjectLock(call: BucketCall): Reply {
+  if (!call.world.modes.objectLock) {
+    throw new S3Failure('ObjectLockConfigurationNotFoundError', { fields: { BucketName: call.bucket.name } });
+  }
+  return xmlReply(document('ObjectLockConfiguration', element('ObjectLockEnabled', 'Enabled')));
+}
+
 export function getBucketPolicy(call: BucketCall): Reply {
   const { policy } = call.bucket;
   if (policy === undefined) throw new S3Failure('NoSuchBucketPolicy', { fields: { BucketName: call.bucket.name } });

@@ -95,10 +95,11 @@ export async function openDirectory(directory: string, world: World): Promise<Ke
     if (!entry.isDirectory()) continue;
     const about = JSON.parse(await readFile(path.join(directory, entry.name, 'bucket.json'), 'utf8')) as Pick<
       Bucket,
-      'region' | 'versioning' | 'policy' | 'acl'
+      'region' | 'versioning' | 'lifecycle' | 'policy' | 'acl'
     >;
     const bucket = world.addBucket(entry.name, about.region);
     bucket.versioning = about.versioning;
+    bucket.lifecycle = about.lifecycle;
     bucket.policy = about.policy;
     bucket.acl = about.acl;
     for (const file of await readdir(folderOf(entry.name))) {
@@ -115,10 +116,10 @@ export async function openDirectory(directory: string, world: World): Promise<Ke
     bucketChanged: bucket =>
       writing.run(async () => {
         await mkdir(folderOf(bucket.name), { recursive: true });
-        const { region, versioning, policy, acl } = bucket;
+        const { region, versioning, lifecycle, policy, acl } = bucket;
         await replaceFile(
           path.join(directory, bucket.name, 'bucket.json'),
-          JSON.stringify({ region, versioning, policy, acl }),
+          JSON.stringify({ region, versioning, lifecycle, policy, acl }),
         );
       }),
     bucketDeleted: name => writing.run(() => rm(path.join(directory, name), { recursive: true, force: true })),

@@ -12,6 +12,9 @@ export const OPERATIONS = {
   GetBucketLocation: 'bucket',
   GetBucketVersioning: 'bucket',
   PutBucketVersioning: 'bucket',
+  GetBucketLifecycleConfiguration: 'bucket',
+  PutBucketLifecycleConfiguration: 'bucket',
+  GetObjectLockConfiguration: 'bucket',
   GetBucketPolicy: 'bucket',
   PutBucketPolicy: 'bucket',
   DeleteBucketPolicy: 'bucket',
@@ -50,6 +53,8 @@ const BUCKET_SUBRESOURCES: Readonly<Record<string, ByMethod>> = {
   session: { GET: 'CreateSession' },
   location: { GET: 'GetBucketLocation' },
   versioning: { GET: 'GetBucketVersioning', PUT: 'PutBucketVersioning' },
+  lifecycle: { GET: 'GetBucketLifecycleConfiguration', PUT: 'PutBucketLifecycleConfiguration' },
+  'object-lock': { GET: 'GetObjectLockConfiguration' },
   policy: { GET: 'GetBucketPolicy', PUT: 'PutBucketPolicy', DELETE: 'DeleteBucketPolicy' },
   acl: { GET: 'GetBucketAcl', PUT: 'PutBucketAcl' },
   versions: { GET: 'ListObjectVersions' },
@@ -74,8 +79,8 @@ const OBJECT_SUBRESOURCES: Readonly<Record<string, ByMethod>> = {
 /** Subresources of S3 that this server does not know: to take them as plain GETs and PUTs would destroy objects. */
 const UNKNOWN_SUBRESOURCES = new Set(
   (
-    'accelerate analytics cors encryption intelligent-tiering inventory legal-hold lifecycle logging metadataTable metrics ' +
-    'notification object-lock ownershipControls policyStatus publicAccessBlock renameObject replication requestPayment ' +
+    'accelerate analytics cors encryption intelligent-tiering inventory legal-hold logging metadataTable metrics ' +
+    'notification ownershipControls policyStatus publicAccessBlock renameObject replication requestPayment ' +
     'retention select tagging torrent website append'
   ).split(' '),
 );

@@ -86,6 +86,8 @@ export class Bucket {
   readonly objects = new ObjectIndex<StoredObject>();
   readonly uploads = new Map<string, Upload>();
   versioning: 'Enabled' | 'Suspended' | undefined;
+  /** The XML text as it was put; kept, not acted on. */
+  lifecycle: string | undefined;
   /** The JSON text as it was put. */
   policy: string | undefined;
   acl = 'private';

@@ -8,6 +8,7 @@ import { delay } from '../concurrency.ts';
 import { isStoreError, StoreError } from '../errors.ts';
 import { ConditionalWriter } from './conditional-write.ts';
 import { CopySources } from './copy-source.ts';
+import { Failure } from './error-kinds.ts';
 import { KeptAttributes } from './kept-attributes.ts';
 import { ListingOrder } from './listing-order.ts';
 import { ObjectDeletes } from './object-deletes.ts';
@@ -57,6 +58,9 @@ export interface S3StoreParts {
   /** Kept for the probe: what goes wrong then should be said in seconds. */
   readonly probeRetry: RetryPolicy;
 }
+
+/** S3's codes for a setting of a bucket that nobody has made. */
+const NEVER_SET = /^(?:NoSuchLifecycleConfiguration|ObjectLockConfigurationNotFoundError)$/;
 
 export class S3Store implements ObjectStore {
   readonly limits: StoreLimits;
@@ -272,7 +276,7 @@ export class S3Store implements ObjectStore {
     return this.resumeUpload(key, uploadId).abort();
   }
 
-  /** A setting of the bucket, as XML; undefined where it may not be asked, is not set, or is unknown to the store. */
+  /** A setting of the bucket, as XML; empty where nobody set it, undefined where it may not be asked or the store does not know it. */
   async bucketSetting(name: 'versioning' | 'object-lock' | 'lifecycle'): Promise<string | undefined> {
     const { requests } = this.#context;
     const operation = `GetBucket?${name}`;
@@ -280,6 +284,7 @@ export class S3Store implements ObjectStore {
       const answer = await requests.send({ operation, method: 'GET', key: undefined, query: `${name}=` });
       return Buffer.from(answer.body).toString('utf8');
     } catch (error) {
+      if (error instanceof Failure && NEVER_SET.test(error.error.details.s3Code ?? '')) return '';
       if (isFailure(error, 'forbidden', 'not-implemented', 'not-found', 'no-such-bucket', 'invalid')) return undefined;
       throw storeErrorOf(error);
     }

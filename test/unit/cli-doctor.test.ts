@@ -1,11 +1,12 @@
 /** Each finding of `s3mount doctor`, on machines and buckets that have what it is about. */
+import { type LifecycleRule, PutBucketLifecycleConfigurationCommand, S3Client } from '@aws-sdk/client-s3';
 import t from 'tap';
 import { modes } from '../../src/cli/doctor.ts';
 import { examineBucket } from '../../src/cli/doctor-bucket.ts';
 import { examineMachine, type Machine } from '../../src/cli/doctor-machine.ts';
 import { exitCodeOfFindings, type Finding, findingLine } from '../../src/cli/findings.ts';
 import { iamPolicy } from '../../src/cli/iam-policy.ts';
-import { type EmbeddedS3Options, startEmbeddedS3 } from '../../src/embedded-s3/server.ts';
+import { type EmbeddedS3, type EmbeddedS3Options, startEmbeddedS3 } from '../../src/embedded-s3/server.ts';
 import { openS3Store, type S3StoreOptions } from '../../src/s3/open-store.ts';
 
 const GOOD_FILES: Readonly<Record<string, string>> = {
@@ -100,15 +101,17 @@ t.test('what others will see', async t => {
 });
 
 interface Setting {
+  readonly prepare?: (s3: EmbeddedS3) => Promise<void>;
   readonly server?: EmbeddedS3Options;
   readonly store?: Partial<S3StoreOptions>;
   readonly readOnly?: boolean;
 }
 
 /** What is found on a bucket, and what is left in it. */
-async function bucket({ server = {}, store: options = {}, readOnly = false }: Setting = {}) {
+async function bucket({ prepare, server = {}, store: options = {}, readOnly = false }: Setting = {}) {
   const s3 = await startEmbeddedS3({ buckets: ['works'], ...server });
   s3.putObject('works', 'there', 'theirs');
+  await prepare?.(s3);
   const store = await openS3Store({
     bucket: 'works',
     url: s3.url,
@@ -180,6 +183,39 @@ t.test('kinds of buckets', async t => {
     /^warn {2}conditions +the store ignores them/m,
   );
   t.match((await bucket({ server: { modes: { kms: true } } })).text, /^ok {4}encryption +by KMS/m);
+});
+
+/** As an administrator of the bucket does it. */
+function lifecycle(rule: string): (s3: EmbeddedS3) => Promise<void> {
+  return async s3 => {
+    const credentials = { accessKeyId: s3.credential.accessKeyId, secretAccessKey: s3.credential.secretAccessKey };
+    const client = new S3Client({ endpoint: s3.url, region: 'us-east-1', forcePathStyle: true, credentials });
+    const { Rules } = JSON.parse(rule) as { Rules: LifecycleRule[] };
+    await client.send(
+      new PutBucketLifecycleConfigurationCommand({ Bucket: 'works', LifecycleConfiguration: { Rules } }),
+    );
+    client.destroy();
+  };
+}
+
+t.test('unfinished uploads and locks: what a rule or nobody does about them', async t => {
+  const warning = /^warn {2}lifecycle +no rule removes unfinished uploads/m;
+  t.match((await bucket()).text, warning, 'no rules at all');
+  const expiring = '{"Rules":[{"ID":"a","Status":"Enabled","Filter":{"Prefix":"tmp/"},"Expiration":{"Days":7}}]}';
+  t.match((await bucket({ prepare: lifecycle(expiring) })).text, warning, 'rules of another kind');
+  const aborting =
+    '{"Rules":[{"ID":"b","Status":"Enabled","Filter":{"Prefix":""},"AbortIncompleteMultipartUpload":{"DaysAfterInitiation":7}}]}';
+  t.notMatch((await bucket({ prepare: lifecycle(aborting) })).text, /lifecycle/);
+  const may = { Effect: 'Allow', Action: ['s3:*Object*', 's3:ListBucket', 's3:AbortMultipartUpload'], Resource: '*' };
+  const policy = JSON.stringify({ Version: '2012-10-17', Statement: [may] });
+  const limited = await bucket({ server: { credentials: [{ accessKeyId: 'LIMITED', secretAccessKey: 'x', policy }] } });
+  t.notMatch(limited.text, /lifecycle/, 'who may not ask is told nothing');
+
+  t.match(
+    (await bucket({ server: { modes: { objectLock: true } } })).text,
+    /^warn {2}object lock +on: versions under/m,
+  );
+  t.notMatch((await bucket()).text, /object lock/);
 });
 
 t.test('wrong keys, no bucket, nobody there', async t => {

@@ -14,6 +14,8 @@ const CASES: readonly (readonly [string, string, ...RegExp[]])[] = [
     /^-s is left out/,
     /nocopyapi changes nothing/,
   ],
+  ['sudo -u www-data -E /usr/bin/s3fs works /mnt -o ro', 'sudo -u www-data -E s3mount works /mnt -o ro'],
+  ['exec /usr/bin/env AWS_PROFILE=a s3fs works /mnt', 'exec /usr/bin/env AWS_PROFILE=a s3mount works /mnt'],
   ['s3fs /mnt -o bucket=works,ro', 's3mount works /mnt -o ro'],
   ['s3fs works /mnt -o blubber', 's3mount works /mnt', /blubber is not known/],
   ['s3fs works /mnt -o use_rrs', 's3mount works /mnt -o use_rrs'],
