@@ -36,6 +36,14 @@ export const queued: Property<Command> = {
   runs: 150,
 };
 
+export const express: Property<Command> = {
+  title: 'over a store that lists in no order and wants parts without gaps',
+  step: command,
+  run: (setting, steps) => runCommands({ ...setting, express: true }, steps),
+  maxLength: 60,
+  runs: 100,
+};
+
 const group: fc.Arbitrary<Group> = fc.record({
   commands: fc.array(command, { minLength: 2, maxLength: 3 }),
   delays: fc.array(fc.nat(4), { minLength: 1, maxLength: 5 }),
@@ -153,4 +161,4 @@ export const clients: Property<Round> = {
 };
 
 /** By name, as `npm run soak -- NAME …` takes them. */
-export const PROPERTIES = { filesystem, queued, together, faults, conflicts, crashes, clients } as const;
+export const PROPERTIES = { filesystem, express, queued, together, faults, conflicts, crashes, clients } as const;

@@ -27,6 +27,8 @@ export interface Setting {
   readonly spool: string;
   /** Saves and unlinks are queued, and S3 follows. */
   readonly writeBack?: boolean;
+  /** The store is like a directory bucket: two names a page in no order, no gaps between the numbers of parts. */
+  readonly express?: boolean;
 }
 
 export type Outcome = { readonly value: unknown } | { readonly error: ErrnoCode };
@@ -71,7 +73,11 @@ export class World {
 
   constructor(setting: Setting) {
     this.setting = setting;
-    this.store = new MemoryStore({ clock: this.clock, limits: TINY_LIMITS });
+    this.store = new MemoryStore({
+      clock: this.clock,
+      limits: { ...TINY_LIMITS, ...(setting.express && { consecutiveParts: true }) },
+      ...(setting.express && { features: { orderedListing: false }, pageKeys: 2 }),
+    });
     this.model = new ReferenceFileSystem(OWNER, { linksByCopy: setting.link === 'copy' });
     this.mount();
   }

@@ -1,4 +1,5 @@
 /** A page of a listing, as S3 cuts it: of keys in order, with a delimiter, from a key or a token on. Pure. */
+import { createHash } from 'node:crypto';
 import type { ListedObject, ListPage, ListRequest } from '../../src/s3/store.ts';
 import { compareKeys } from './utf8-order.ts';
 
@@ -50,4 +51,38 @@ function firstFrom(keys: readonly string[], prefix: string): number {
     else high = middle;
   }
   return low;
+}
+
+/** A page as a store gives it that knows no order (S3 Express): by a hash of each name, the token being that of the last. */
+export function unorderedPageOf(
+  request: ListRequest,
+  keys: readonly string[],
+  listed: (key: string) => ListedObject,
+  serverDate: number,
+  most: number,
+): ListPage {
+  const { prefix, delimiter, continuation = '' } = request;
+  const names = new Map<string, boolean>();
+  for (const key of keys) {
+    if (!key.startsWith(prefix)) continue;
+    const cut = delimiter ? key.indexOf(delimiter, prefix.length) : -1;
+    names.set(cut < 0 ? key : key.slice(0, cut + 1), cut >= 0);
+  }
+  const left = [...names]
+    .map(([name, isPrefix]) => ({ name, isPrefix, rank: rankOf(name) }))
+    .filter(({ rank }) => rank > continuation)
+    .sort((a, b) => (a.rank < b.rank ? -1 : 1));
+  const shown = left.slice(0, Math.min(request.maxKeys ?? most, most));
+  return {
+    objects: shown.filter(({ isPrefix }) => !isPrefix).map(({ name }) => listed(name)),
+    prefixes: shown.filter(({ isPrefix }) => isPrefix).map(({ name }) => name),
+    ...(shown.length < left.length && shown.length > 0 ? { next: shown.at(-1)!.rank } : {}),
+    serverDate,
+    unordered: true,
+  };
+}
+
+/** In another order than the names, and different for each. */
+function rankOf(name: string): string {
+  return createHash('md5').update(name).digest('hex');
 }

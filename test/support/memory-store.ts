@@ -32,7 +32,7 @@ import type {
   Written,
 } from '../../src/s3/store.ts';
 import { S3_LIMITS } from '../../src/s3/store.ts';
-import { pageOf } from './memory-listing.ts';
+import { pageOf, unorderedPageOf } from './memory-listing.ts';
 import { compareKeys } from './utf8-order.ts';
 
 export type StoreOperation =
@@ -75,6 +75,8 @@ export interface MemoryStoreOptions {
   readonly prefixBytes?: number;
   /** Each call takes this long, in ms of `clock`. Default 0: it still settles in a later turn. */
   readonly latency?: number;
+  /** Entries of a page where `features.orderedListing` is false; default 1,000. */
+  readonly pageKeys?: number;
   /** A GET fills its sink in steps of this many bytes, each in a turn of its own. Default 64 KiB. */
   readonly bodyStep?: number;
 }
@@ -131,6 +133,7 @@ const ARCHIVE_CLASSES = new Set(['GLACIER', 'DEEP_ARCHIVE']);
 export class MemoryStore implements ObjectStore {
   readonly limits: StoreLimits;
   readonly features: StoreFeatures;
+  readonly #pageKeys: number;
   readonly prefixBytes: number;
   /** Every call so far, in order of arrival. */
   readonly calls: StoreCall[] = [];
@@ -148,6 +151,7 @@ export class MemoryStore implements ObjectStore {
     this.#latency = options.latency ?? 0;
     this.#bodyStep = options.bodyStep ?? 64 * 1024;
     this.limits = { ...S3_LIMITS, ...options.limits };
+    this.#pageKeys = options.pageKeys ?? 1000;
     this.features = {
       conditionalPut: true,
       conditionalComplete: true,
@@ -346,7 +350,9 @@ export class MemoryStore implements ObjectStore {
 
   list(request: ListRequest, options: RequestOptions = {}): Promise<ListPage> {
     return this.#call({ operation: 'ListObjectsV2', key: request.prefix, list: request }, options.signal, () =>
-      pageOf(request, this.keys(), key => this.#listed(key), this.#date()),
+      this.features.orderedListing
+        ? pageOf(request, this.keys(), key => this.#listed(key), this.#date())
+        : unorderedPageOf(request, this.keys(), key => this.#listed(key), this.#date(), this.#pageKeys),
     );
   }
 
@@ -650,7 +656,8 @@ export class MemoryStore implements ObjectStore {
     let last = 0;
     for (const [index, part] of parts.entries()) {
       const sent = upload.parts.get(part.number);
-      if (!sent || sent.etag !== part.etag || part.number <= last) {
+      const isGap = this.limits.consecutiveParts && part.number !== last + 1;
+      if (!sent || sent.etag !== part.etag || part.number <= last || isGap) {
         const what = `has no part ${part.number} ${part.etag} in this order`;
         throw this.#error('invalid', operation, key, what, 400, 'InvalidPart');
       }
