@@ -27,12 +27,23 @@ const MAX_PROCESSES = 256;
 /** The kernel itself (readahead, what a page cache writes back), or a process of another pid namespace. */
 const NOBODY: Readonly<{ pid: number; command: string }> = { pid: 0, command: '(kernel)' };
 
+/** A process that has ended before it was looked up. */
+const GONE = '(gone)';
+
+/**
+ * Operations after which a name is looked up once more: a shell opens `> file` by itself before it becomes the program that writes
+ * there, in the same thread.
+ */
+const LOOK_AGAIN = 16;
+
 export class Callers {
   readonly #name: (thread: number) => { readonly pid: number; readonly command: string };
   readonly #threads = new Map<number, Row>();
   readonly #processes = new Map<string, Row>();
   #lastThread = -1;
   #last: Row | undefined;
+  /** Operations of `#lastThread` since another one asked. */
+  #inARow = 0;
 
   constructor(name: (thread: number) => { readonly pid: number; readonly command: string } = nameOf) {
     this.#name = name;
@@ -42,10 +53,12 @@ export class Callers {
     // Programs ask for many things in a row.
     if (thread === this.#lastThread) {
       this.#last!.operations++;
+      if (++this.#inARow === LOOK_AGAIN) this.#lookAgain(thread);
       return;
     }
     const row = this.#threads.get(thread) ?? this.#meet(thread);
     this.#lastThread = thread;
+    this.#inARow = 1;
     this.#last = row;
     row.operations++;
   }
@@ -69,6 +82,17 @@ export class Callers {
     return row;
   }
 
+  #lookAgain(thread: number): void {
+    const row = this.#last!;
+    const { pid, command } = thread === 0 ? NOBODY : this.#name(thread);
+    if (command === row.command || command === GONE || pid !== row.pid) return;
+    row.operations -= LOOK_AGAIN;
+    this.#threads.delete(thread);
+    this.#last = this.#meet(thread);
+    this.#last.operations += LOOK_AGAIN;
+    if (row.operations <= 0) this.#processes.delete(`${row.pid} ${row.command}`);
+  }
+
   #dropSmallest(): void {
     let smallest: [string, Row] | undefined;
     for (const entry of this.#processes) {
@@ -86,6 +110,6 @@ function nameOf(thread: number): { pid: number; command: string } {
     const pid = Number(/^Tgid:\s*(\d+)/m.exec(status)?.[1] ?? thread);
     return { pid, command: readFileSync(`/proc/${pid}/comm`, 'utf8').trim() };
   } catch {
-    return { pid: thread, command: '(gone)' };
+    return { pid: thread, command: GONE };
   }
 }

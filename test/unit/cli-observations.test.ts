@@ -40,6 +40,20 @@ t.test('this very process is named from /proc', async t => {
   t.equal(second!.command, '(gone)');
 });
 
+t.test('a shell that became another program is shown under its name', async t => {
+  let command = 'bash';
+  const callers = new Callers(pid => ({ pid, command }));
+  callers.asked(7);
+  command = 'head';
+  for (let i = 0; i < 99; i++) callers.asked(7);
+  t.same(callers.top(5), [{ pid: 7, command: 'head', operations: 100 }]);
+  command = '(gone)';
+  callers.asked(8);
+  callers.asked(7);
+  for (let i = 0; i < 99; i++) callers.asked(7);
+  t.match(callers.top(1), [{ command: 'head', operations: 200 }], 'one that has ended keeps its name');
+});
+
 t.test('failures are remembered by path, counted, and forgotten in order', async t => {
   let now = 1000;
   const memory = new FailureMemory(() => now);
