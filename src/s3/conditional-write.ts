@@ -88,15 +88,18 @@ export class ConditionalWriter {
   }
 
   /**
-   * After a 412 to `use` with `etag`: `again` if it was the spelling (the object still has that ETag, and the other spelling
+   * After a 412 to `use` with `etag`, spelled as `sent`: `again` if it was the spelling (the object still has that ETag, and the other spelling
    * has not been tried yet; the next `spelled` gives it), `gone` if there is no object (where AWS says 404, Ceph says 412),
    * else `changed`.
    */
-  async afterRefusal(use: EtagUse, key: string, etag: string): Promise<'again' | 'gone' | 'changed'> {
+  async afterRefusal(use: EtagUse, key: string, etag: string, sent: string): Promise<'again' | 'gone' | 'changed'> {
     if (this.#options.known) return 'changed';
     const info = await this.#options.head(key);
     if (!info) return 'gone';
-    if (info.etag !== etag || this.#unquoted.has(use)) return 'changed';
+    if (info.etag !== etag) return 'changed';
+    // Another one that was under way has found it out meanwhile: of 30 copies at once one did, and 29 had failed.
+    if (this.spelled(use, etag) !== sent) return 'again';
+    if (this.#unquoted.has(use)) return 'changed';
     this.#unquoted.set(use, true);
     this.#options.telemetry.log.info({ use }, 'this store wants ETags without quotes in conditions');
     return 'again';
@@ -131,8 +134,9 @@ export class ConditionalWriter {
     }
     const history: History = { unknown: false };
     for (let attempt = 1; ; attempt++) {
+      const headers = this.#headers(operation, condition);
       try {
-        const written = await this.#settled(write, this.#headers(operation, condition), condition, history);
+        const written = await this.#settled(write, headers, condition, history);
         if (condition && 'ifMatch' in condition && this.kept(operation)) this.worked(operation);
         return written;
       } catch (error) {
@@ -150,7 +154,7 @@ export class ConditionalWriter {
         }
         const missed = isFailure(error, 'precondition-failed') && condition && 'ifMatch' in condition;
         if (!missed) throw error;
-        const verdict = await this.afterRefusal(operation, key, condition.ifMatch);
+        const verdict = await this.afterRefusal(operation, key, condition.ifMatch, headers.ifMatch ?? '');
         if (verdict === 'again') continue;
         throw verdict === 'gone' ? this.#refusal(write, 'not-found', 'it is gone') : error;
       }

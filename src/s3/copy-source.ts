@@ -93,15 +93,16 @@ export class CopySources {
     const { source } = copy;
     const { writer } = this.#options;
     for (;;) {
+      const spelled = writer.spelled('copy-source', source.etag);
       try {
-        const done = await copy.send(writer.spelled('copy-source', source.etag));
+        const done = await copy.send(spelled);
         if (this.#kept) writer.worked('copy-source');
         return done;
       } catch (error) {
         if (copy.trial || !isFailure(error, 'precondition-failed')) throw error;
         // It may be our own earlier attempt that stands in the way: that is for whoever settles it, not for the spelling.
         if (error instanceof Failure && error.unknownBefore) throw error;
-        if ((await writer.afterRefusal('copy-source', source.key, source.etag)) !== 'again') throw error;
+        if ((await writer.afterRefusal('copy-source', source.key, source.etag, spelled)) !== 'again') throw error;
       }
     }
   }

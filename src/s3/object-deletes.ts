@@ -93,8 +93,9 @@ export class ObjectDeletes {
     signal: AbortSignal | undefined,
   ): Promise<void> {
     for (;;) {
+      const spelled = this.#with.writer.spelled('DeleteObject', ifMatch);
       try {
-        const condition = conditionList({ ifMatch: this.#with.writer.spelled('DeleteObject', ifMatch) });
+        const condition = conditionList({ ifMatch: spelled });
         await this.#sent({ ...request, signed: condition }, signal);
         return;
       } catch (error) {
@@ -104,7 +105,8 @@ export class ObjectDeletes {
           return;
         }
         const refused = isFailure(error, 'precondition-failed');
-        if (refused && (await this.#with.writer.afterRefusal('DeleteObject', key, ifMatch)) === 'again') continue;
+        if (refused && (await this.#with.writer.afterRefusal('DeleteObject', key, ifMatch, spelled)) === 'again')
+          continue;
         // Our own first attempt may have deleted it: gone is what was asked for.
         if (refused && error instanceof Failure && error.unknownBefore && !(await this.#with.look(key))) return;
         throw error;

@@ -47,8 +47,9 @@ export class ObjectReads {
   async head(key: string, options: RequestOptions & { readonly ifMatch?: string } = {}): Promise<ObjectInfo> {
     const { ifMatch, signal } = options;
     for (;;) {
+      const sent = ifMatch === undefined ? '' : this.#with.writer.spelled('read', ifMatch);
       try {
-        const unsigned = ifMatch === undefined ? '' : `if-match: ${this.#with.writer.spelled('read', ifMatch)}\r\n`;
+        const unsigned = ifMatch === undefined ? '' : `if-match: ${sent}\r\n`;
         const info = await this.#headSent({ operation: 'HeadObject', method: 'HEAD', key, unsigned }, key, signal);
         if (ifMatch === undefined || info.etag === ifMatch) return this.#noted(info);
         throw new StoreError(
@@ -60,7 +61,7 @@ export class ObjectReads {
           },
         );
       } catch (error) {
-        if (await this.#misread(error, key, ifMatch)) continue;
+        if (await this.#misread(error, key, ifMatch, sent)) continue;
         throw storeErrorOf(error);
       }
     }
@@ -71,7 +72,11 @@ export class ObjectReads {
     const { ifMatch } = request;
     for (;;) {
       const { requests, writer, verification, sums } = this.#with;
-      const spelled = (etag: string): string => writer.spelled('read', etag);
+      let sent = '';
+      const spelled = (etag: string): string => {
+        sent = writer.spelled('read', etag);
+        return sent;
+      };
       const get = new RangedGet(requests, key, request, sink, spelled, verification, sums);
       try {
         const result = await get.run(signal);
@@ -82,7 +87,7 @@ export class ObjectReads {
         if (get.info === undefined) {
           if (isFailure(error, 'range') && request.offset === 0)
             return this.#emptyObject(key, request, sink, error, signal);
-          if (await this.#misread(error, key, ifMatch)) continue;
+          if (await this.#misread(error, key, ifMatch, sent)) continue;
         }
         throw storeErrorOf(error);
       }
@@ -156,9 +161,9 @@ export class ObjectReads {
   }
 
   /** A read was refused because of how its `If-Match` was spelled: it is to be sent again. */
-  async #misread(error: unknown, key: string, ifMatch: string | undefined): Promise<boolean> {
+  async #misread(error: unknown, key: string, ifMatch: string | undefined, sent: string): Promise<boolean> {
     if (ifMatch === undefined || !isFailure(error, 'precondition-failed')) return false;
-    return (await this.#with.writer.afterRefusal('read', key, ifMatch)) === 'again';
+    return (await this.#with.writer.afterRefusal('read', key, ifMatch, sent)) === 'again';
   }
 
   /** No range of an empty object can be had (416): a HEAD tells of it what a GET would have. */

@@ -154,6 +154,23 @@ t.test('a reply is lost on a used connection, and no new one can be made at once
   t.same(s3.getObject(BUCKET, 'put')?.bytes().toString(), 'new');
 });
 
+t.test('unquoted ETags are found out by many requests at once', async t => {
+  const { store } = await place(t, { modes: { unquotedEtags: true } });
+  const keys = Array.from({ length: 30 }, (_, i) => `k${i}`);
+  const made = await Promise.all(keys.map(key => store.put(key, bytes(key), PLAIN, undefined)));
+  const sources = keys.map((key, i) => ({ key, etag: made[i]!.etag, size: key.length }));
+  const copies = await Promise.all(
+    sources.map(source => store.copy(source, `copy ${source.key}`, undefined, { ifAbsent: true })),
+  );
+  t.equal(copies.length, 30, 'copies');
+  const got = await Promise.all(sources.map(({ key, etag }) => read(store, key, 100, etag)));
+  t.same(got.map(String), keys, 'reads');
+  const changed = await Promise.all(
+    keys.map((key, i) => store.put(key, bytes('new'), PLAIN, { ifMatch: made[i]!.etag })),
+  );
+  t.equal(changed.length, 30, 'writes');
+});
+
 t.test('a reply is lost at any point of finding out what the store can do', async t => {
   // Which request it is, counted from the first of its kind: trials and the real one alike.
   for (let after = 0; after < 4; after++) {
