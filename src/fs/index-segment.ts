@@ -63,13 +63,18 @@ export async function decodeSegment(bytes: Buffer, directory: string): Promise<S
   try {
     const text = (await unpack(body, { maxOutputLength: MAX_UNPACKED })).toString();
     const parsed = JSON.parse(text) as { directory: string; splits: Segment['splits']; rows: readonly Row[] };
-    if (parsed.directory !== directory) return undefined;
+    if (parsed.directory !== directory || !parsed.splits.every(isSplit)) return undefined;
     const rows = new Map<string, KeptMetadata>();
     for (const [name, etag, size, lastModified, description] of parsed.rows) {
+      if (typeof description?.metadata !== 'object' || description.metadata === null) return undefined;
       rows.set(name, { etag, size, lastModified, description });
     }
     return { directory, splits: parsed.splits, rows };
   } catch {
     return undefined;
   }
+}
+
+function isSplit(split: unknown): boolean {
+  return Array.isArray(split) && typeof split[0] === 'string' && typeof split[1] === 'number';
 }
