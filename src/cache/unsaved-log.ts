@@ -46,6 +46,7 @@ export class UnsavedLog {
   /** Saves up to this size are in the journal before S3 has them: nothing is to be synced for them. Bytes. */
   readonly journaledSaves: number;
   #nextId: number;
+  readonly #notes = new Set<Promise<unknown>>();
 
   constructor(options: {
     readonly journal: Journal;
@@ -59,6 +60,17 @@ export class UnsavedLog {
     this.telemetry = options.telemetry;
     this.journaledSaves = options.journaledSaves ?? 0;
     this.#nextId = options.nextId;
+  }
+
+  /** Resolves when the journal has what was told of names before. Never rejects. */
+  async noted(): Promise<void> {
+    await Promise.all(this.#notes);
+  }
+
+  /** `note` is to be waited for by whoever asks `noted`. */
+  note(note: Promise<unknown>): void {
+    const noted = note.catch(() => {}).finally(() => void this.#notes.delete(noted));
+    this.#notes.add(noted);
   }
 
   takeId(): number {
@@ -258,9 +270,9 @@ export class FileLog {
     if (!base) return;
     const id = this.#id;
     const before = this.#begun;
-    const [entry] = await this.#log.journal
-      .append([{ meta: this.#fileRecord(id, base) }], { unsynced: true, must: true })
-      .catch(() => []);
+    const appended = this.#log.journal.append([{ meta: this.#fileRecord(id, base) }], { unsynced: true, must: true });
+    this.#log.note(appended);
+    const [entry] = await appended.catch(() => []);
     if (!entry) return;
     if (this.#id !== id || this.#begun !== before) this.#log.journal.release(entry);
     else {
@@ -281,7 +293,9 @@ export class FileLog {
     this.#others = [];
     const begun = this.#begun;
     this.#begun = undefined;
-    await journal.mark({ t: 'over', f }).catch(() => {});
+    const marked = journal.mark({ t: 'over', f });
+    this.#log.note(marked);
+    await marked.catch(() => {});
     for (const entry of entries) journal.release(entry);
     if (begun) journal.release(begun);
   }

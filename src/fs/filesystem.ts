@@ -175,7 +175,7 @@ export class S3FileSystem implements FileSystemOps {
   }
 
   unlink(parent: number, name: Name, ctx: RequestContext): Promise<void> {
-    return this.#names.unlink(this.namespace.directory(parent), name, ctx);
+    return this.#noted(this.#names.unlink(this.namespace.directory(parent), name, ctx));
   }
 
   rmdir(parent: number, name: Name, ctx: RequestContext): Promise<void> {
@@ -191,7 +191,13 @@ export class S3FileSystem implements FileSystemOps {
     ctx: RequestContext,
   ): Promise<void> {
     const from = this.namespace.directory(parent);
-    return this.#renamer.rename(from, name, this.namespace.directory(newParent), newName, flags, ctx);
+    return this.#noted(this.#renamer.rename(from, name, this.namespace.directory(newParent), newName, flags, ctx));
+  }
+
+  /** The next daemon must not bring back a file under a name that it has lost. */
+  #noted(work: Promise<void>): Promise<void> {
+    const { unsavedLog } = this.#environment;
+    return unsavedLog ? work.then(() => unsavedLog.noted()) : work;
   }
 
   async readlink(nodeid: number, ctx: RequestContext): Promise<Uint8Array> {

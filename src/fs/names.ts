@@ -284,9 +284,9 @@ export class Names {
     this.#namespace.index.delete(inode.key);
     if (inode instanceof FileInode) {
       inode.unlinked = true;
+      inode.content?.keepLocal();
       // Perhaps closed while its bytes were being made safe.
       if (!inode.isInUse) void this.#orphans.drop(inode);
-      else inode.content?.keepLocal();
     }
     if (!parent) return;
     this.#namespace.detach(inode);

@@ -107,11 +107,13 @@ t.test('removed here, or renamed: nothing under the old name', async t => {
   await world.until(kernel.write(moved, 0, Buffer.from('MOV')));
   await world.until(kernel.rename('/moved', '/to'));
   await world.until(kernel.write(moved, 5, Buffer.from('+')));
-  await world.clock.advance(10);
+  const last = await world.until(kernel.open('/last', O_WRONLY | O_CREAT));
+  await world.until(kernel.write(last, 0, Buffer.from('x')));
+  await world.until(kernel.rename('/last', '/later'));
   await world.kill();
   const second = await world.mount();
   await world.until(second.recovered);
-  t.same(world.store.keys(), ['to']);
+  t.same(world.store.keys(), ['later', 'to']);
   t.equal(world.store.text('to'), 'MOVed+');
 });
 
