@@ -141,3 +141,16 @@ t.test('whatever is passed on may be passed on, and its licence is listed', asyn
     [],
   );
 });
+
+t.test(
+  'the recipe for a container takes the package that is built, on the suite that the boot test installs it on',
+  async t => {
+    const recipe = /```dockerfile\n([\s\S]*?)```/.exec(readFileSync(join(root, 'docs/INSTALL.md'), 'utf8'))?.[1] ?? '';
+    const suite = /SUITE = '(\w+)'/.exec(readFileSync(join(root, 'test/support/machine.ts'), 'utf8'))?.[1];
+    t.match(recipe, `FROM debian:${suite}-slim\n`);
+    const file = `s3mount_${manifest.version}_amd64.deb`;
+    t.match(recipe, `COPY packages/${file} /tmp/\n`);
+    t.match(recipe, `apt-get install -y --no-install-recommends /tmp/${file} `);
+    t.match(recipe, 'ENTRYPOINT ["s3mount"]');
+  },
+);
