@@ -5,8 +5,9 @@
  * after they were written; a name that was made or removed is safe once `syncDirectory` has; until then any of it may be
  * there after a power cut, in any order, a write also in part.
  */
-import { type FileHandle, mkdir, open, readdir, readFile, statfs, unlink } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, readFile, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { type DiskSpace, diskSpace } from './disk-space.ts';
 
 /** One file of the journal, open. Offsets and lengths in bytes. */
 export interface JournalFile {
@@ -116,8 +117,7 @@ export class NodeJournalDirectory implements JournalDirectory {
     }
   }
 
-  async space(): Promise<{ free: number; total: number }> {
-    const { bavail, blocks, bsize } = await statfs(this.path);
-    return { free: bavail * bsize, total: blocks * bsize };
+  space(): Promise<DiskSpace> {
+    return diskSpace(this.path);
   }
 }

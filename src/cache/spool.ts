@@ -5,13 +5,12 @@
  * (What must outlive the process is the journal's.) All disk I/O goes by the thread pool.
  */
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, mkdir, open, statfs, unlink } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FsError } from '../errors.ts';
+import { diskSpace, LEAST_FREE } from './disk-space.ts';
 import { RangeSet } from './ranges.ts';
 import type { UnsavedMemory } from './unsaved-memory.ts';
-
-const GIB = 1024 * 1024 * 1024;
 
 export interface SpoolOptions {
   /** Absent: nothing is spooled, and writers beyond the share of memory wait for saves or get ENOSPC. */
@@ -37,7 +36,7 @@ export class Spool {
     this.memory = memory;
     this.directory = options.directory;
     this.maxBytes = options.maxBytes ?? Number.POSITIVE_INFINITY;
-    this.minFreeBytes = options.minFreeBytes ?? GIB;
+    this.minFreeBytes = options.minFreeBytes ?? LEAST_FREE;
   }
 
   /** Bytes in all spool files. */
@@ -78,8 +77,7 @@ export class Spool {
     // The free space is asked for once per 64 MiB: others take from it as well, but not so fast.
     if (this.minFreeBytes > 0 && file && this.#sinceStatfs + bytes > 64 * 1024 * 1024) {
       try {
-        const stats = await statfs(this.directory!);
-        this.#free = stats.bavail * stats.bsize;
+        this.#free = (await diskSpace(this.directory!)).free;
         this.#sinceStatfs = 0;
       } catch (error) {
         this.#used -= bytes;

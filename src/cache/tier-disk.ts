@@ -6,8 +6,9 @@
  * is followed. Behind an interface so that tests can let the disk be slow, full or broken.
  */
 import { constants } from 'node:fs';
-import { type FileHandle, lstat, mkdir, open, readdir, statfs, unlink } from 'node:fs/promises';
+import { type FileHandle, lstat, mkdir, open, readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { type DiskSpace, diskSpace } from './disk-space.ts';
 
 export interface TierSlot {
   readonly number: number;
@@ -130,9 +131,8 @@ export class DirectoryTierDisk implements TierDisk {
     }
   }
 
-  async space(): Promise<{ free: number; total: number }> {
-    const { bavail, blocks, bsize } = await statfs(this.#path);
-    return { free: bavail * bsize, total: blocks * bsize };
+  space(): Promise<DiskSpace> {
+    return diskSpace(this.#path);
   }
 
   #name(number: number, kind: 'blocks' | 'list'): string {

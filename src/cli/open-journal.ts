@@ -7,6 +7,7 @@
 import { createHash } from 'node:crypto';
 import { closeSync, openSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { LEAST_FREE } from '../cache/disk-space.ts';
 import { type Entry, type FoundRecord, Journal } from '../cache/journal.ts';
 import { NodeJournalDirectory } from '../cache/journal-files.ts';
 import { systemClock } from '../concurrency.ts';
@@ -24,7 +25,7 @@ const DEFAULT_SIZE = GIB;
 /** With the spool and what else lies in the state directory a tenth of the disk is enough. */
 const DISK_SHARE = 0.1;
 /** Others live on this disk too. */
-const MIN_FREE = GIB;
+const MIN_FREE = LEAST_FREE;
 /** Mounts of one bucket at the same time on one machine. */
 const MAX_MOUNTS = 16;
 const LOCK_EXCLUSIVE_NOW = 2 | 4;

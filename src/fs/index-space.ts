@@ -1,11 +1,10 @@
 /** How much of the disk the persistent index takes: a limit of its own, and never the last of what is free. */
-import { readdir, rm, stat, statfs } from 'node:fs/promises';
+import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { diskSpace, LEAST_FREE } from '../cache/disk-space.ts';
 
 /** What some two million objects need, of all buckets together. Bytes. */
 const MAX_BYTES = 256 * 1024 * 1024;
-/** Where less is free nothing is written: logs, spooled bytes and other programs need it more. Bytes. */
-const MIN_FREE = 1024 * 1024 * 1024;
 /** A file takes whole blocks of the disk. */
 const BLOCK = 4096;
 
@@ -23,8 +22,7 @@ export class IndexSpace {
 
   /** Whether something may be written now; makes room first, where the limit is reached. */
   async allows(): Promise<boolean> {
-    const { bavail, bsize } = await statfs(this.#root);
-    if (bavail * bsize < MIN_FREE) return false;
+    if ((await diskSpace(this.#root)).free < LEAST_FREE) return false;
     if (this.#used === undefined || this.#used > this.#maxBytes) await this.#makeRoom();
     return true;
   }
