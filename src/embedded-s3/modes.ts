@@ -31,6 +31,11 @@ export interface Modes {
   readonly noChecksums?: boolean | 'refuse';
   /** Uploads have checksums of checksums only, as before S3 knew those of whole objects. */
   readonly compositeChecksums?: boolean;
+  /**
+   * A part may carry a checksum only where its upload was begun with that kind, as S3 refused it before it summed every
+   * upload by itself.
+   */
+  readonly partChecksumsAsBegun?: boolean;
   /** Completing a completed upload again succeeds, as S3 does for a while; otherwise NoSuchUpload. */
   readonly repeatableComplete?: boolean;
 }

@@ -70,8 +70,8 @@ export function createMultipartUpload(call: BucketCall): Reply {
   return xmlReply(document('InitiateMultipartUploadResult', inner), headers);
 }
 
-function checkAlgorithm(upload: Upload, checksum: Checksum | undefined): void {
-  if (upload.checksumAlgorithm === checksum?.algorithm) return;
+function checkAlgorithm(upload: Upload, checksum: Checksum | undefined, asBegun: boolean): void {
+  if (upload.checksumAlgorithm === checksum?.algorithm || (upload.checksumAlgorithm === undefined && !asBegun)) return;
   throw new S3Failure('InvalidRequest', {
     message: `Checksum Type mismatch occurred, expected checksum Type: ${upload.checksumAlgorithm?.toLowerCase() ?? 'null'}, actual checksum Type: ${checksum?.algorithm.toLowerCase() ?? 'null'}`,
   });
@@ -91,7 +91,7 @@ export async function uploadPart(call: BucketCall): Promise<Reply> {
   checkPartKey(call, upload);
   const number = partNumberOf(call);
   const body = await receiveBody(call, world.limits.maxPutSize, world.etags === 'md5');
-  checkAlgorithm(upload, body.checksum);
+  checkAlgorithm(upload, body.checksum, world.modes.partChecksumsAsBegun === true);
   // It may have been aborted or completed while the body came.
   findUpload(call);
   const etag = etagOf(world, upload.attributes, body.content.size, body.md5);

@@ -194,7 +194,7 @@ t.test('a store that knows checksums of checksums only', async t => {
 t.test('an upload that another daemon began goes on as it was begun', async t => {
   for (const begunWith of ['all', 'none'] as const) {
     for (const goesOnWith of ['all', 'none'] as const) {
-      const { s3, store: first } = await place(t, {}, { checksums: begunWith });
+      const { s3, store: first } = await place(t, { modes: { partChecksumsAsBegun: true } }, { checksums: begunWith });
       const upload = await first.beginUpload('large', PLAIN);
       const parts = [await upload.putPart(1, body(1, 5 * MIB))];
       const second = await openS3Store({
