@@ -1,4 +1,5 @@
 /** Small tools for concurrency in one thread. They know nothing of files or objects. */
+import { setMaxListeners } from 'node:events';
 
 /**
  * A lock whose holders run one after another, in order of arrival.
@@ -126,4 +127,12 @@ export function delay(clock: Clock, ms: number, signal?: AbortSignal): Promise<v
     });
     signal?.addEventListener('abort', abort, { once: true });
   });
+}
+
+/** Aborts with either of the two; `signal` may be absent. Any number of requests may listen to it. */
+export function eitherSignal(signal: AbortSignal | undefined, other: AbortSignal): AbortSignal {
+  const either = signal ? AbortSignal.any([signal, other]) : other;
+  // Node 20 warns of the eleventh listener, and all requests of one save share a signal.
+  setMaxListeners(0, either);
+  return either;
 }

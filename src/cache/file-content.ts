@@ -1,4 +1,4 @@
-import { Mutex, type Waiter } from '../concurrency.ts';
+import { eitherSignal, Mutex, type Waiter } from '../concurrency.ts';
 import { FsError, isStoreError } from '../errors.ts';
 import type { Awaitable, ReadReply } from '../fuse/ops.ts';
 import type { WriteCondition } from '../s3/store.ts';
@@ -535,7 +535,7 @@ export class FileContent implements Borrower {
     if (!this.unsaved) return undefined;
     const { blocks, spool } = this.#environment;
     const stop = this.#stop.signal;
-    const signals = signal ? AbortSignal.any([signal, stop]) : stop;
+    const signals = eitherSignal(signal, stop);
     if (this.#doubt) await this.#settleDoubt(signals);
     const settled = this.#settled;
     if (!this.#hasUnsaved) {

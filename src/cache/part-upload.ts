@@ -7,8 +7,7 @@
  * 3. A part that was let go is the only place of its bytes: it stays right, and the upload must be completed, not aborted.
  * 4. The description is fixed when the upload begins; who completes it must know what was stored.
  */
-import { setMaxListeners } from 'node:events';
-import type { Clock } from '../concurrency.ts';
+import { type Clock, eitherSignal } from '../concurrency.ts';
 import type { ObjectDescription, ObjectStore, Upload, UploadedPart, WriteCondition, Written } from '../s3/store.ts';
 import type { SentRange } from './upload-plan.ts';
 
@@ -39,6 +38,7 @@ export class PartUpload {
   #unwatch: (() => void) | undefined;
   readonly #upload: Promise<Upload>;
   readonly #stop = new AbortController();
+  readonly #stopped = eitherSignal(undefined, this.#stop.signal);
   /** By offset; no two overlap. Up to 10,000, so nothing looks through all of them for each. */
   readonly #parts: SentPart[] = [];
   readonly #byNumber = new Map<number, SentPart>();
@@ -196,12 +196,9 @@ export class PartUpload {
 
   /** Aborts with `signal` or with the upload. A new one for each of a save's thousands of parts took as long as its request. */
   #either(signal: AbortSignal | undefined): AbortSignal {
-    if (!signal) return this.#stop.signal;
+    if (!signal) return this.#stopped;
     if (this.#joined?.of !== signal) {
-      const both = AbortSignal.any([signal, this.#stop.signal]);
-      // Node 20 warns of the eleventh request that listens to a signal of this kind.
-      setMaxListeners(0, both);
-      this.#joined = { of: signal, both };
+      this.#joined = { of: signal, both: eitherSignal(signal, this.#stopped) };
     }
     return this.#joined.both;
   }

@@ -2,7 +2,7 @@
  * The requests of which a save consists: one PUT, one copy, or parts and their completion. Where each part comes from was
  * decided before, and who tries again when one fails is `FileUpload`.
  */
-import { forEachLimit } from '../concurrency.ts';
+import { eitherSignal, forEachLimit } from '../concurrency.ts';
 import { isStoreError, StoreError } from '../errors.ts';
 import type {
   ObjectDescription,
@@ -160,7 +160,7 @@ export class SaveRequests {
   ): Promise<Stored> {
     const uploaded = new Array<UploadedPart>(planned.length);
     const stop = new AbortController();
-    const signals = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
+    const signals = eitherSignal(signal, stop.signal);
     let first: { readonly error: unknown } | undefined;
     const run = (indexes: readonly number[], limit: number): Promise<void> =>
       forEachLimit(indexes, limit, async index => {
