@@ -163,9 +163,9 @@ export const groups = {
   },
   large: { directories: ['large'], requirements: [fuse3], seconds: 300, jobs: 1, minutes: 4 },
   programs: { directories: ['programs'], requirements: programs, python: true, seconds: 300, jobs: 2, minutes: 5 },
-  interop: { directories: ['interop'], requirements: [fuse3, s3fs], seconds: 240, jobs: 1, minutes: 2 },
+  interop: { directories: ['interop'], requirements: [fuse3, s3fs], seconds: 240, jobs: 2, minutes: 1 },
   story: { directories: ['story'], requirements: story, python: true, seconds: 300, jobs: 1, minutes: 3 },
-  conformance: { directories: ['conformance'], requirements: suites, cargo: true, seconds: 290, jobs: 1, minutes: 8 },
+  conformance: { directories: ['conformance'], requirements: suites, cargo: true, seconds: 290, jobs: 2, minutes: 6 },
   boot: { directories: ['boot'], requirements: machine, seconds: 300, jobs: 1, minutes: 2 },
   rgw: { directories: ['rgw'], requirements: [fuse3, rgw], seconds: 300, jobs: 1, minutes: 2 },
 };

@@ -14,7 +14,7 @@ const SEEDS =
     : [Number(EXERCISE_SEED)];
 
 for (const [title, shape, operations] of [
-  ['files of some hundred kilobytes', SMALL, 10_000],
+  ['files of some hundred kilobytes', SMALL, 6_000],
   ['files of several parts', LARGE, 600],
 ] as const) {
   t.test(title, async t => {
