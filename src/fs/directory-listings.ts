@@ -177,7 +177,7 @@ export class DirectoryListings {
   reconcile(directory: DirectoryInode, listing: Listing, place: number): void {
     for (const name of directory.changes.since(place)) {
       const child = directory.children.get(name);
-      if (!child) listing.names.delete(name);
+      if (!child) listing.change(name, directory.changes.listedAs(name));
       else if (child instanceof DirectoryInode) listing.names.set(name, { name, directory: true });
       else if (child.stored) {
         const lastModified = child.lastModified ?? this.#environment.clock.now();

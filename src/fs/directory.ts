@@ -132,6 +132,8 @@ class Snapshot {
   /** Files whose directory of the same name might still come. */
   #held: ListedName[] = [];
   #listing: Listing | undefined;
+  /** Of the directory when its last page was asked for. */
+  #key = '';
   #pages: PagesAhead | undefined;
   /** The next page, on its way. */
   #page: Promise<PageAhead> | undefined;
@@ -163,13 +165,15 @@ class Snapshot {
     this.#growing ??= this.#grow(signal).finally(() => {
       this.#growing = undefined;
     });
-    await this.#growing;
+    // Begun ahead of the reader, it has another's signal.
+    await interruptible(this.#growing, signal);
   }
 
   async #grow(signal: AbortSignal): Promise<void> {
     const directory = this.#directory;
     if (!this.#listing) {
       const known = this.#namespace.listings.fresh(directory);
+      this.#key = directory.key;
       const first = known?.complete ? known : await this.#namespace.listings.list(directory, signal);
       first.isAhead = false;
       this.at = first.at;
@@ -181,6 +185,8 @@ class Snapshot {
     let listing = this.#listing;
     const { page, at } = await this.#nextPage(listing, signal);
     await this.#namespace.index.recall(directory.key, page.objects);
+    // What was changed since is not noted any more.
+    if (this.#isClosed) return;
     const parsed = parsePage(directory.key, page);
     if (listing.names.size >= limitsOf(this.#environment).namesOfDirectory) {
       // Only what passed by last is remembered of a directory this large.
@@ -212,8 +218,9 @@ class Snapshot {
     if (this.#pages?.directory !== key) {
       // The first page has come, or the directory was renamed meanwhile: then its token is another directory's.
       const names = [...listing.names.values()].map(each => (each.directory ? `${each.name}/` : each.name));
-      const token = this.#pages ? undefined : listing.continuation;
-      this.#pages = new PagesAhead(store, clock, key, names.sort(compareKeys), token);
+      const token = this.#key === key ? listing.continuation : undefined;
+      this.#key = key;
+      this.#pages = new PagesAhead(store, clock, key, names.sort(compareKeys), listing.last ?? '', token);
       this.#page = undefined;
     }
     this.#page ??= this.#pages.next();
@@ -263,10 +270,21 @@ class Snapshot {
       const wasLocal = this.#local.delete(name);
       if (changes.changedSince(name, this.#place)) {
         if (changes.addedSince(name, this.#place) && !wasLocal) continue;
-        if (!children.has(name) && !this.#directory.listing?.names.has(name)) continue;
+        if (!children.has(name) && !changes.listedAs(name)) continue;
       }
-      this.entries.push(ready.get(name)!);
+      const listed = ready.get(name)!;
+      if (listed.folderMarker === undefined || !this.#wasEmitted(name)) this.entries.push(listed);
     }
+  }
+
+  /** `a_$folder$` comes after `a/`, perhaps on a later page. What lies between begins with the same letters. */
+  #wasEmitted(name: string): boolean {
+    for (let i = this.entries.length - 1; i >= 0; i--) {
+      const before = this.entries.at(i)!.name;
+      if (before === name) return true;
+      if (!before.startsWith(name)) return false;
+    }
+    return false;
   }
 
   #end(): void {

@@ -12,7 +12,7 @@ import { Mutex } from '../concurrency.ts';
 import { FsError } from '../errors.ts';
 import type { ObjectDescription, ObjectVersion } from '../s3/store.ts';
 import type { ListedRanges } from './listed-ranges.ts';
-import type { Listing } from './listing.ts';
+import type { ListedName, Listing } from './listing.ts';
 import { typeOf } from './modes.ts';
 import type { FullPosix } from './posix.ts';
 
@@ -198,7 +198,7 @@ export type Inode = DirectoryInode | FileInode | SpecialInode;
 export class NameChanges {
   #sequence = 0;
   #watchers = 0;
-  readonly #changed = new Map<string, number>();
+  readonly #changed = new Map<string, { readonly sequence: number; readonly listed: ListedName | undefined }>();
   readonly #added = new Map<string, number>();
 
   /** From now on changes are kept; returns the place to compare with. Undone by `unwatch`. */
@@ -229,18 +229,24 @@ export class NameChanges {
     return this.#sequence > 0;
   }
 
-  record(name: string): void {
+  /** `listed`: what it has now, if S3 has it; the inode may be forgotten before the listing comes. */
+  record(name: string, listed?: ListedName): void {
     this.#sequence++;
-    if (this.#watchers > 0) this.#changed.set(name, this.#sequence);
+    if (this.#watchers > 0) this.#changed.set(name, { sequence: this.#sequence, listed });
   }
 
   changedSince(name: string, place: number): boolean {
-    return (this.#changed.get(name) ?? 0) > place;
+    return (this.#changed.get(name)?.sequence ?? 0) > place;
+  }
+
+  /** What a name got by its last change. */
+  listedAs(name: string): ListedName | undefined {
+    return this.#changed.get(name)?.listed;
   }
 
   /** Names changed since `place`. */
   *since(place: number): IterableIterator<string> {
-    for (const [name, sequence] of this.#changed) if (sequence > place) yield name;
+    for (const [name, { sequence }] of this.#changed) if (sequence > place) yield name;
   }
 }
 

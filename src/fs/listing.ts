@@ -53,7 +53,7 @@ export class Listing {
       this.names.set(listed.name, known ? { ...known, ...listed, directory } : listed);
     }
     this.unordered ||= page.unordered;
-    this.last = page.last;
+    this.last = page.last ?? (page.unordered ? undefined : this.last);
     if (page.last !== undefined) this.#pages.push({ last: page.last, at });
     this.#directories = undefined;
     this.#order = undefined;

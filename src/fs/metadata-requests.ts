@@ -71,6 +71,8 @@ export function interruptible<T>(promise: Promise<T>, signal: AbortSignal): Prom
   return new Promise<T>((resolve, reject) => {
     const abort = (): void => reject(new FsError('EINTR', 'interrupted'));
     if (signal.aborted) {
+      // Nobody else may hear of its failure.
+      promise.catch(() => {});
       abort();
       return;
     }

@@ -75,7 +75,7 @@ export class Namespace extends InodeTree {
 
   /** Notes that this mount gave `name` to an object of its own, or took it away (`listed` undefined). */
   changed(parent: DirectoryInode, name: string, listed: ListedName | undefined): void {
-    parent.changes.record(name);
+    parent.changes.record(name, listed);
     if (parent.listing) {
       parent.listing.change(name, listed);
       if (listed) this.listings.limit.grown(1);
@@ -221,6 +221,8 @@ export class Namespace extends InodeTree {
     const child = parent.children.get(listed.name);
     if (child && this.isPresent(child)) return child;
     if (!child && this.#limit.isFull) return undefined;
+    // Passed long ago, or never in S3: a name and its kind.
+    if (!listed.directory && !listed.object) return undefined;
     if (this.#environment.options.stat === 'exact') {
       if (listed.directory) {
         const key = `${parent.key}${listed.name}/`;
@@ -228,7 +230,7 @@ export class Namespace extends InodeTree {
         if (!this.ahead.has(key) && (!known || !this.requests.isRecent(known.checkedAt))) return undefined;
       } else if (listed.object && this.#canWait(parent, listed.object)) {
         // Its name and type are known, its attributes are fetched when somebody wants them.
-      } else if (!listed.object || !this.requests.known(listed.object, at)) return undefined;
+      } else if (!this.requests.known(listed.object!, at)) return undefined;
     }
     const found = this.#apply(parent, listed, at);
     return found instanceof Promise ? undefined : found;

@@ -56,20 +56,22 @@ export class PagesAhead {
   #misses = 0;
 
   /**
-   * `names`: those of the first page, in S3's order, relative to the directory with the key `directory`; `continuation`: its
-   * token, where there is one.
+   * `names`: those that are there, in S3's order, relative to the directory with the key `directory`. All up to `last` was
+   * delivered; `continuation`: the token for what follows, where there is one. A name behind `last` is not S3's: this mount
+   * has made it meanwhile.
    */
   constructor(
     store: ObjectStore,
     clock: Clock,
     directory: string,
     names: readonly string[],
+    last: string,
     continuation: string | undefined,
   ) {
     this.directory = directory;
     this.#store = store;
     this.#clock = clock;
-    this.#last = directory + (names.at(-1) ?? '');
+    this.#last = directory + last;
     this.#continuation = continuation;
     this.#numbering = numberingOf(names);
   }
@@ -79,6 +81,7 @@ export class PagesAhead {
     for (;;) {
       this.#askAhead();
       const asked = this.#asked.shift()!;
+      const from = this.#last;
       const { page, at } = await asked.answer.catch(error => {
         this.#asked = [];
         throw error;
@@ -98,7 +101,8 @@ export class PagesAhead {
         this.#asked = [];
         return { page: rest, at };
       }
-      if (last !== undefined) {
+      // A page that nothing is in (of keys that are no UTF-8, or deleted ones) has its token too.
+      if (last !== undefined || asked.after === from) {
         this.#continuation = page.next;
         return { page: rest, at };
       }
@@ -132,11 +136,12 @@ export class PagesAhead {
   #askAhead(): void {
     const first = this.#asked[0];
     if (!first || compareKeys(first.after, this.#last) > 0) {
-      // A gap that nobody foresaw is mostly small.
       if (first) this.#misses++;
       const continuation = this.#continuation;
       const from = continuation === undefined ? { startAfter: this.#last } : { continuation };
-      this.#asked.unshift(this.#ask(this.#last, first ? { ...from, maxKeys: PAGE_NAMES / 4 } : from));
+      // A gap that nobody foresaw is mostly small; after so many misses it is none of these.
+      const isSmall = first !== undefined && this.#window > 1;
+      this.#asked.unshift(this.#ask(this.#last, isSmall ? { ...from, maxKeys: PAGE_NAMES / 4 } : from));
     }
     while (this.#asked.length < this.#window) {
       const after = this.#placeAfter(this.#asked.at(-1)!.after);

@@ -27,7 +27,7 @@ async function readAll(keys: readonly string[]): Promise<Read> {
     take(first);
     const names = found.map(key => key.slice(2));
     if (first.next === undefined) return;
-    const pages = new PagesAhead(store, clock, 'd/', names, first.next);
+    const pages = new PagesAhead(store, clock, 'd/', names, names.at(-1)!, first.next);
     for (;;) {
       const { page } = await pages.next();
       take(page);
@@ -113,4 +113,35 @@ t.test('places lie in the order of their numbers, and a name has the number of i
       return numbering.step === 1 && `file-${pad(from + count)}`.startsWith(nameAt(at + count, numbering) ?? '?');
     }),
   );
+});
+
+t.test('a page with nothing in it is no end, and is asked for once', async t => {
+  const clock = new ManualClock();
+  const store = new MemoryStore({ clock });
+  let asked = 0;
+  // Keys that are no UTF-8 are left out of a page; stores whose deleted keys leave marks give empty ones too.
+  store.intercept(async (call, proceed) => {
+    if (call.list?.continuation !== 'empty') return proceed();
+    if (asked++ > 0) throw new Error('asked for again');
+    return { objects: [], prefixes: [], next: 'kd/b', serverDate: 0 };
+  });
+  store.putForeign('d/c', 'x');
+  const pages = new PagesAhead(store, clock, 'd/', ['a'], 'a', 'empty');
+  const empty = await pages.next();
+  t.equal(empty.page.objects.length, 0);
+  t.ok(empty.page.next !== undefined);
+  const { page } = await pages.next();
+  t.strictSame(
+    page.objects.map(({ key }) => key),
+    ['d/c'],
+  );
+  t.equal(page.next, undefined);
+});
+
+t.test('names that lie denser than the first of them cost no more LISTs for that', async t => {
+  const sparse = Array.from({ length: 4000 }, (_, i) => `d/${pad(i * 5000, 8)}`);
+  const dense = Array.from({ length: 30_000 }, (_, i) => `d/${pad(20_000_000 + i, 8)}`);
+  const read = await readAll([...sparse, ...dense]);
+  t.equal(read.keys.length, 34_000);
+  t.ok(read.lists <= 1.5 * read.pages, `${read.lists} LISTs for ${read.pages} pages`);
 });
