@@ -137,8 +137,9 @@ export class Forecast {
     return this.#coming.get(item.directory + item.listed.name) === item;
   }
 
-  /** Names that come within the next moments and were asked for before `oldest`. */
-  outdated(oldest: number): readonly Coming[] {
+  /** Names that come within the next moments and were asked for before `oldest`; none where the program has stopped. */
+  outdated(oldest: number, now: number): readonly Coming[] {
+    if (now - this.#at > LONGEST_STEP) return [];
     let left = Math.ceil(RENEWAL / this.#pace);
     const found: Coming[] = [];
     for (const item of this.#coming.values()) {

@@ -42,8 +42,8 @@ export class WalkRequests {
   ask(forecast: Forecast): void {
     const { openCheck } = this.#environment.options;
     if (openCheck > 0) {
-      const oldest = this.#environment.clock.monotonic() - openCheck * FRESH_SHARE;
-      for (const item of forecast.outdated(oldest)) this.#askAbout(item, item.directory + item.listed.name);
+      const now = this.#environment.clock.monotonic();
+      for (const item of forecast.outdated(now - openCheck * FRESH_SHARE, now)) this.#askAbout(item, item.directory + item.listed.name);
     }
     while (this.#requests < MAX_REQUESTS) {
       const refused = this.#refused.get(forecast);

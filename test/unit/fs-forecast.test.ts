@@ -114,8 +114,8 @@ t.test('bytes ahead are counted until the program has come to them; what is too 
     forecast.take(item, 10);
   }
   t.equal(forecast.bytes, 30);
-  t.same(forecast.outdated(50).map(keyOf), ['a']);
+  t.same(forecast.outdated(50, 50).map(keyOf), ['a']);
   forecast.reached('b', 300);
   t.equal(forecast.bytes, 10);
-  t.same(forecast.outdated(50).map(keyOf), []);
+  t.same(forecast.outdated(50, 50).map(keyOf), []);
 });

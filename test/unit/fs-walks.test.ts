@@ -170,3 +170,25 @@ t.test('a reader that jumps out of order starts anew', async t => {
   // Six were on their way; of three files at each beginning nobody knew yet that they are read whole: some six GETs each.
   t.ok(gets <= 40 + 6 + 2 * 3 * 5 + 4, `${gets} GETs for 40 files`);
 });
+
+t.test('what lies ahead of a reader that has stopped is not asked about again', async t => {
+  const { test } = makeTree();
+  const { store, kernel, clock } = test;
+  // The forecast waits before directories of which nobody knows all.
+  for (let i = 0; i < 6000; i++) store.putForeign(`p/d5/d00large/f${i}`, 'p');
+  for (const name of ['a', 'b']) store.putForeign(`other/${name}`, 'x');
+  await timed(test, copy(test, '/p', { pace: 1, order: 'listing', files: 258 }));
+  await clock.advance(2000);
+  // As the kernel does, something below keeps the directory known.
+  await timed(test, kernel.open('/other/a', 0));
+  store.resetCalls();
+  const others = async (): Promise<void> => {
+    for (let i = 0; i < 100; i++) {
+      await kernel.stat(`/other/${i % 2 ? 'a' : 'b'}`);
+      await pause(test, 100);
+    }
+  };
+  await timed(test, others());
+  const asked = store.calls.filter(({ key }) => key?.startsWith('p/')).length;
+  t.ok(asked <= 4, `${asked} requests for it`);
+});
