@@ -145,7 +145,17 @@ export class Namespace extends InodeTree {
 
   async #resolve(parent: DirectoryInode, name: string, signal?: AbortSignal): Promise<Inode | undefined> {
     if (!parent.large) {
+      const child = parent.children.get(name);
+      if (child instanceof DirectoryInode && isLookedInto(child)) {
+        const listing = await this.listings.list(child, signal);
+        // Empty tells nothing: it may be gone. Nor is it a proof for rmdir, which asks by itself.
+        if (listing.names.size === 0) listing.isAhead = true;
+        else if (parent.children.get(name) === child) {
+          return this.#applyDirectory(parent, { name, directory: true }, listing.at, signal);
+        }
+      }
       const listing = await this.listings.list(parent, signal);
+      listing.used = true;
       if (listing.complete) return this.#fromListing(parent, name, listing, signal);
       const listed = listing.names.get(name);
       // The first page has it, unless a later one shows that it is a directory too.
@@ -489,4 +499,12 @@ export class Namespace extends InodeTree {
     const placed = this.#place(parent, name, facts);
     return placed === inode ? 'updated' : 'replaced';
   }
+}
+
+/**
+ * A directory whose last listing answered somebody: the next one tells that it is still there, what its marker is, and what is
+ * asked for in it next. A program that stats one file in it each second costs one LIST when the time is over, not two and a HEAD.
+ */
+function isLookedInto({ listing, large, localOnly }: DirectoryInode): boolean {
+  return listing !== undefined && listing.used && !large && !localOnly;
 }

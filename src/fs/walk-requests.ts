@@ -43,7 +43,8 @@ export class WalkRequests {
     const { openCheck } = this.#environment.options;
     if (openCheck > 0) {
       const now = this.#environment.clock.monotonic();
-      for (const item of forecast.outdated(now - openCheck * FRESH_SHARE, now)) this.#askAbout(item, item.directory + item.listed.name);
+      for (const item of forecast.outdated(now - openCheck * FRESH_SHARE, now))
+        this.#askAbout(item, item.directory + item.listed.name);
     }
     while (this.#requests < MAX_REQUESTS) {
       const refused = this.#refused.get(forecast);
