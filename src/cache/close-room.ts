@@ -15,6 +15,7 @@ export interface CloseRooms {
 export class CloseRoom {
   readonly #rooms: CloseRooms;
   #held = 0;
+  #isOver = false;
 
   constructor(rooms: CloseRooms) {
     this.#rooms = rooms;
@@ -35,6 +36,7 @@ export class CloseRoom {
     if (more === 0) return;
     await this.#rooms.room.promise(more, false, waiter);
     this.#held += more;
+    if (this.#isOver) this.letGo();
   }
 
   #more(size: number): number {
@@ -43,6 +45,12 @@ export class CloseRoom {
       return 0;
     }
     return Math.max(0, size + RECORD_BYTES - this.#held);
+  }
+
+  /** No close will need any: the file has lost its name, perhaps while somebody waited for room. */
+  end(): void {
+    this.#isOver = true;
+    this.letGo();
   }
 
   /** Nothing is unsaved any more, or it will not go through the journal. */

@@ -6,6 +6,7 @@ import type { BlockCache } from './block-cache.ts';
 import type { BlockPool } from './block-pool.ts';
 import type { Budget } from './budget.ts';
 import type { CloseRooms } from './close-room.ts';
+import type { SaveEnvironment } from './save-requests.ts';
 import type { Spool } from './spool.ts';
 import type { StoredContent } from './stored-content.ts';
 import type { UnsavedLog } from './unsaved-log.ts';
@@ -26,6 +27,8 @@ export interface ContentEnvironment {
   readonly keepSent?: boolean;
   /** Where what is written and not saved outlives the daemon. */
   readonly unsavedLog?: UnsavedLog | undefined;
+  /** Without `unsavedLog`: told what a save is about to store, before it does. */
+  readonly saveIntent?: SaveEnvironment['intent'];
   /** With `write_back`: where the room for closes comes from. */
   readonly closeRooms?: CloseRooms | undefined;
   /** Bytes of the largest part that is held in memory. Default: by the limit of memory. */

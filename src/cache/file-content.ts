@@ -68,7 +68,8 @@ export class FileContent implements Borrower {
     const log = owner && environment.unsavedLog?.of(() => this.#unsavedBase(target));
     this.#log = log;
     this.#closeRoom = owner && environment.closeRooms && new CloseRoom(environment.closeRooms);
-    const intent = log && ((about: Omit<SaveIntent, 'n'>) => log.intent({ ...about, n: this.#upTo }));
+    const logIntent = log && ((about: Omit<SaveIntent, 'n'>) => log.intent({ ...about, n: this.#upTo }));
+    const intent = logIntent ?? environment.saveIntent;
     const uploading = { store, blocks, memory, telemetry, clock, sizes, cellLimit, log, intent };
     this.#upload = new FileUpload(uploading, this.#overlay, target, () => {
       owner?.save().catch(() => {});
@@ -212,6 +213,11 @@ export class FileContent implements Borrower {
     if (!this.#isLocal && this.#closeRoom?.tryCover(size) === false) {
       return this.#closeRoom.cover(size, waiter).then(() => this.write(offset, data, waiter));
     }
+    const written = this.#write(offset, data, waiter);
+    return this.#closeRoom && written ? this.#uncoveredIfFailed(written) : written;
+  }
+
+  #write(offset: number, data: Uint8Array, waiter: Waiter | undefined): Promise<void> | undefined {
     if (this.#written.logged && !this.#isLocal) return writeLogged(this.#written, offset, data, waiter);
     if (this.#sent.intersects(offset, offset + data.length))
       return writeWaiting(this.#written, offset, data, waiter?.signal);
@@ -219,6 +225,17 @@ export class FileContent implements Borrower {
     const cost = this.#overlay.blocks.cost(offset, data.length);
     if (!memory.tryAdmit(cost)) return writeWaiting(this.#written, offset, data, waiter?.signal);
     memory.letGo(cost - this.#put(offset, data));
+    return undefined;
+  }
+
+  /** What was not written after all needs no room for its close. */
+  async #uncoveredIfFailed(written: Promise<void>): Promise<void> {
+    try {
+      await written;
+    } catch (error) {
+      if (!this.#hasUnsaved) this.#closeRoom?.letGo();
+      throw error;
+    }
   }
 
   /** Writes at the end, wherever that is when the bytes go in. Returns the offset that they got. */
@@ -405,7 +422,7 @@ export class FileContent implements Borrower {
   keepLocal(): void {
     this.#isLocal = true;
     this.#upload.giveUp();
-    this.#closeRoom?.letGo();
+    this.#closeRoom?.end();
     void this.#log?.over();
   }
 

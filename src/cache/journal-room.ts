@@ -109,6 +109,8 @@ export class JournalRoom {
         this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
         reject(interrupted());
         if (this.#waiters.length === 0) this.#unwatch();
+        // Those behind may ask for less.
+        else this.serve();
       };
       const waiter: Waiter = {
         bytes,

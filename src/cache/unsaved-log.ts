@@ -88,7 +88,10 @@ export class FileLog {
   readonly #base: () => UnsavedBase | undefined;
   /** Absent while nothing is unsaved. */
   #id: number | undefined;
+  /** The `file` record that counts, and the number that it has among them. */
   #begun: Entry | undefined;
+  #begunOrder = 0;
+  #order = 0;
   /** Of the last change. */
   #n = 0;
   /** Changes up to this are saved. */
@@ -97,7 +100,7 @@ export class FileLog {
   #runs: Run[] = [];
   /** Next writes go into a run of their own. */
   #isCut = false;
-  #others: { readonly n: number; readonly isPart: boolean; readonly entry: Entry }[] = [];
+  #others: { readonly n: number; readonly type: string; readonly entry: Entry }[] = [];
 
   constructor(log: UnsavedLog, base: () => UnsavedBase | undefined) {
     this.#log = log;
@@ -180,8 +183,14 @@ export class FileLog {
     this.#pending.delete(n);
     if (pending.run) pending.run.coming--;
     if (this.#id === undefined) return;
-    this.#put({ t: 'undo', n }, n).catch(() => {});
     this.#cover(0, 0, undefined);
+    if (this.#isSpent) void this.over();
+    else this.#put({ t: 'undo', n }, n).catch(() => {});
+  }
+
+  /** Nothing is left that would have to be done again. */
+  get #isSpent(): boolean {
+    return this.#runs.length === 0 && this.#pending.size === 0 && this.#others.every(({ type }) => type === 'undo');
   }
 
   /** What of `start` … `end` is in runs other than `but` is needed no longer. */
@@ -246,7 +255,8 @@ export class FileLog {
     if (this.#id === undefined) return;
     await this.#put({ t: 'intent', n, s: size, metadata, ...(etag !== undefined && { etag }) }, n);
     // Else S3 could be ahead of the journal after a power cut, and its own bytes would look like another client's.
-    if (size > this.#log.journaledSaves) await this.#log.journal.sync().catch(() => {});
+    const { journaledSaves } = this.#log;
+    if (journaledSaves === 0 || size > journaledSaves) await this.#log.journal.sync().catch(() => {});
   }
 
   /** S3 has all up to `upTo`. */
@@ -256,11 +266,11 @@ export class FileLog {
     this.#from = Math.max(this.#from, upTo);
     this.#keepRuns(run => run.last > upTo || run.coming > 0);
     // Parts have ended with their upload.
-    const gone = this.#others.filter(({ n, isPart }) => n <= upTo || isPart);
-    this.#others = this.#others.filter(({ n, isPart }) => n > upTo && !isPart);
+    const gone = this.#others.filter(({ n, type }) => n <= upTo || type === 'part');
+    this.#others = this.#others.filter(({ n, type }) => n > upTo && type !== 'part');
     for (const { entry } of gone) journal.release(entry);
-    if (this.#runs.length > 0 || this.#others.length > 0 || this.#pending.size > 0) void this.moved();
-    else void this.over();
+    if (this.#isSpent) void this.over();
+    else void this.moved();
   }
 
   /** Its name, or what it is based on, or its description is another. Resolves when the journal knows. */
@@ -269,16 +279,24 @@ export class FileLog {
     const base = this.#base();
     if (!base) return;
     const id = this.#id;
-    const before = this.#begun;
-    const appended = this.#log.journal.append([{ meta: this.#fileRecord(id, base) }], { unsynced: true, must: true });
+    const meta = this.#fileRecord(id, base);
+    const order = this.#order;
+    const appended = this.#log.journal.append([{ meta }], { unsynced: true, must: true });
     this.#log.note(appended);
     const [entry] = await appended.catch(() => []);
-    if (!entry) return;
-    if (this.#id !== id || this.#begun !== before) this.#log.journal.release(entry);
-    else {
-      this.#begun = entry;
-      if (before) this.#log.journal.release(before);
+    if (entry) this.#began(id, entry, order);
+  }
+
+  /** The journal has a `file` record: the last one that was asked for is the one to keep. */
+  #began(id: number, entry: Entry, order: number): void {
+    const { journal } = this.#log;
+    if (this.#id !== id || order < this.#begunOrder) {
+      journal.release(entry);
+      return;
     }
+    if (this.#begun) journal.release(this.#begun);
+    this.#begun = entry;
+    this.#begunOrder = order;
   }
 
   /** Nothing of it is to be recovered. Resolves when the journal knows. */
@@ -320,8 +338,8 @@ export class FileLog {
     const from = this.#from;
     const entry = await this.#append(meta, undefined, undefined);
     if (!entry) return;
-    const isPart = meta.t === 'part';
-    if (n > this.#from && !(isPart && from !== this.#from)) this.#others.push({ n, isPart, entry });
+    const type = meta.t;
+    if (n > this.#from && !(type === 'part' && from !== this.#from)) this.#others.push({ n, type, entry });
     else this.#log.journal.release(entry);
   }
 
@@ -340,6 +358,7 @@ export class FileLog {
       begin.push(this.#fileRecord(this.#id, base));
     }
     const f = this.#id;
+    const order = this.#order;
     const records = [
       ...begin.map(each => ({ meta: each })),
       { meta: { ...meta, f } as RecordMeta, ...(body && { body }) },
@@ -352,10 +371,7 @@ export class FileLog {
       if (journal.failed) return undefined;
       throw error;
     }
-    if (begin.length > 0) {
-      if (this.#id === f && !this.#begun) this.#begun = entries[0];
-      else journal.release(entries[0]!);
-    }
+    if (begin.length > 0) this.#began(f, entries[0]!, order);
     const entry = entries.at(-1)!;
     if (this.#id === f) return entry;
     // Given up meanwhile.
@@ -367,6 +383,7 @@ export class FileLog {
     return {
       t: 'file',
       f,
+      order: ++this.#order,
       n: this.position,
       from: this.#from,
       key,

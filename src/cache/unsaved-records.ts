@@ -1,7 +1,7 @@
 /**
  * What the journal says of files that were written and not yet saved, and what the next daemon makes of it. Pure.
  *
- * `file` {f, from, key, …}: what the changes of file `f` with a number above `from` are made on; the last one counts ·
+ * `file` {f, order, from, key, …}: what the changes of file `f` with a number above `from` are made on; the last one counts ·
  * `bytes` {f, n, o} with bytes for offset `o` · `size` and `zero` {f, n} · `part` {f, after, …}: S3 has this range, as it was
  * after change `after`, as a part of an upload in progress · `intent` {f, n, …}: a save of all up to `n` is about to be sent ·
  * `undo` {f, n}: that change was refused after all · `over` {f}: S3 has it, or it was given up. Records are met in any order:
@@ -55,11 +55,12 @@ export interface UnsavedFile<Entry> extends UnsavedBase {
   readonly id: number;
   /** In the order in which they happened. */
   readonly steps: readonly UnsavedStep<Entry>[];
-  readonly intents: readonly SaveIntent[];
+  /** Of saves by whoever recovers it too. */
+  readonly intents: SaveIntent[];
   /** ms since the epoch; of the last change that the description does not know. */
   readonly changedAt: number | undefined;
   /** All that is to be released when it is done. */
-  readonly entries: readonly Entry[];
+  readonly entries: Entry[];
 }
 
 export interface FoundUnsaved<Entry> {
@@ -78,7 +79,7 @@ export function isUnsavedRecord({ meta }: { readonly meta: RecordMeta }): boolea
 }
 
 interface Gathered<Entry> {
-  base: { readonly meta: RecordMeta; readonly from: number; readonly n: number } | undefined;
+  base: { readonly meta: RecordMeta; readonly from: number; readonly n: number; readonly order: number } | undefined;
   readonly steps: { readonly step: UnsavedStep<Entry>; readonly at: number }[];
   readonly intents: SaveIntent[];
   readonly undone: Set<number>;
@@ -128,8 +129,9 @@ function gather<Entry>(file: Gathered<Entry>, meta: RecordMeta, entry: Entry): v
   if (meta.t === 'over') file.isOver = true;
   else if (meta.t === 'file' && isBase(meta)) {
     const from = meta['from'] as number;
-    // The later one has seen more, or has another name for as much.
-    if (!file.base || Number(n) >= file.base.n) file.base = { meta, from, n: Number(n) };
+    const order = isNumber(meta['order']) ? meta['order'] : 0;
+    // Not that which is met last: an old one may have been written once more behind it.
+    if (!file.base || order >= file.base.order) file.base = { meta, from, n: Number(n), order };
   } else if (!isNumber(n)) return;
   else if (meta.t === 'bytes' && isNumber(o)) add({ kind: 'bytes', n, offset: o, entry });
   else if (meta.t === 'size' && isNumber(s)) add({ kind: 'size', n, size: s });

@@ -133,6 +133,8 @@ export class MetadataSaver {
       const at = clock.monotonic();
       const written = await copyObject(store, version, version.key, description, { ifMatch: version.etag });
       blocks.moved(stored, { key: version.key, etag: written.etag, size: version.size });
+      // Bytes may have come while it was copied: their base is another now.
+      if (inode instanceof FileInode) void inode.content?.restated();
       inode.description = description;
       inode.lastModified = undefined;
       inode.checkedAt = at;

@@ -71,6 +71,7 @@ export class Orphans {
     const hidden = this.#hidden.get(file);
     if (!hidden) return;
     if (file.stored) this.#environment.blocks.moved(file.stored, hidden.before);
+    void file.content?.restated();
     await this.#deleteHidden(file);
   }
 

@@ -2,7 +2,8 @@
  * Files that an earlier daemon was writing when it died, out of the journal into S3: as a local disk would show them after
  * the crash of the program, with all that was written.
  *
- * Difficulties: (1) The save that was under way may have been done: what it was about to store was noted, and S3 is asked.
+ * Difficulties: (1) The save that was under way may have been done, also one of a recovery that was killed or got no answer:
+ * what it was about to store was noted, and S3 is asked.
  * (2) Another client may have changed or deleted the object since: nobody's bytes are lost, as with any save. (3) Parts that
  * S3 has are used; some bytes are nowhere else. (4) S3 may not answer now, and this daemon may die too: the records stay until
  * S3 has the file.
@@ -94,6 +95,8 @@ class Recovery {
   #isBeside = false;
   /** S3 did not take all parts that were noted: what the journal has is sent from there. */
   #isDistrustful = false;
+  /** All that was written is in the content: what a save stores now is the whole. */
+  #isReplayed = false;
 
   constructor(file: UnsavedFile<Entry>, parts: UnsavedRecoveryParts) {
     this.#file = file;
@@ -107,14 +110,17 @@ class Recovery {
     const { id, steps, stored, condition, entries, key } = this.#file;
     const info = await this.#look(key);
     const done = info && lastDone(this.#file, info);
-    const left = done ? steps.filter(({ n }) => n > done.n) : steps;
+    // What that save had of parts is in the object: memory may have let go of them while it went on.
+    const left = done ? steps.filter(({ n, kind }) => n > done.n && kind !== 'part') : steps;
     const base = done && info ? versionOf(info) : stored;
     this.#condition = base ? { ifMatch: base.etag } : condition;
-    const unused = new Set(steps.flatMap(step => (step.kind === 'part' ? [step.part.uploadId] : [])));
+    const uploads = new Set(steps.flatMap(step => (step.kind === 'part' ? [step.part.uploadId] : [])));
+    const unused = new Set(uploads);
     if (left.length > 0) {
       await this.#save(base, left, unused).catch(error => {
         if (!isStoreError(error, 'no-such-upload', 'invalid')) throw error;
         this.#isDistrustful = true;
+        for (const uploadId of uploads) unused.add(uploadId);
         return this.#save(base, left, unused);
       });
     }
@@ -141,6 +147,7 @@ class Recovery {
         ...(sizes && { sizes: { ...sizes, part } }),
         cellLimit,
         unsavedLog: undefined,
+        saveIntent: about => this.#intend(about),
         closeRooms: undefined,
       },
       stored && environment.blocks.contentOf(stored),
@@ -148,6 +155,20 @@ class Recovery {
       { save: () => this.#saveOnce(content), isNameSettled: () => true },
     );
     return content;
+  }
+
+  /** Notes what is about to be stored under the file's own name. */
+  async #intend(about: Omit<SaveIntent, 'n'>): Promise<void> {
+    const { id, steps, intents, entries } = this.#file;
+    const { journal } = this.#parts;
+    if (!this.#isReplayed || this.#isBeside) return;
+    const { size, etag, metadata } = about;
+    const n = steps.at(-1)!.n;
+    intents.push({ ...about, n });
+    const meta = { t: 'intent', f: id, n, s: size, metadata, ...(etag !== undefined && { etag }) };
+    const [entry] = await journal.append([{ meta }], { unsynced: true, must: true }).catch(() => []);
+    if (entry) entries.push(entry);
+    await journal.sync().catch(() => {});
   }
 
   async #replay(content: FileContent, steps: readonly UnsavedStep<Entry>[], unused: Set<string>): Promise<void> {
@@ -182,9 +203,11 @@ class Recovery {
     steps: readonly UnsavedStep<Entry>[],
     unused: Set<string>,
   ): Promise<void> {
+    this.#isReplayed = false;
     const content = this.#open(base);
     try {
       await this.#replay(content, steps, unused);
+      this.#isReplayed = true;
       await this.#saveAll(content);
     } catch (error) {
       // What was adopted is not to be aborted: the next attempt needs it.

@@ -82,6 +82,11 @@ export class WriteChecksums {
     return (['refused', 'ignored', 'compared'] as const).find(one => found.has(one));
   }
 
+  /** True once the store has compared that of a write of this kind. */
+  compares(write: ChecksummedWrite): boolean {
+    return this.#found.get(write) === 'compared';
+  }
+
   /** Whether writes of this kind carry a checksum. */
   sends(write: ChecksummedWrite): boolean {
     const found = this.#found.get(write);
@@ -101,9 +106,9 @@ export class WriteChecksums {
     const text = force || this.sends(write) ? compute() : undefined;
     if (text === undefined) return attempt(undefined);
     try {
-      return await attempt({ text, compared: this.#found.get(write) === 'compared' });
+      return await attempt({ text, compared: this.compares(write) });
     } catch (error) {
-      const refused = this.#found.get(write) !== 'compared' && isFailure(error, 'invalid', 'not-implemented');
+      const refused = !this.compares(write) && isFailure(error, 'invalid', 'not-implemented');
       if (!refused) throw error;
       const before = error instanceof Failure && error.unknownBefore;
       const result = await attempt(undefined).catch((second: unknown) => {

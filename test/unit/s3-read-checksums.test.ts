@@ -16,6 +16,7 @@ import type { ObjectDescription, ObjectInfo } from '../../src/s3/store.ts';
 import { crc32Text } from '../../src/s3/write-checksums.ts';
 import { Counters } from '../../src/telemetry.ts';
 import { FaultyWorld } from '../faults/world.ts';
+import { scriptedServer } from '../support/scripted-server.ts';
 
 const BUCKET = 'summed';
 const MIB = 1024 * 1024;
@@ -207,6 +208,29 @@ t.test('a range that is exactly a part is compared with that of the part', async
   t.ok(handedOn < 5 * MIB);
   t.equal(counters.get('s3.checksum_mismatch'), 1);
 });
+
+t.test(
+  'a store that tells the checksum of the whole with each range is not taken for one with wrong bytes',
+  async t => {
+    const bytes = content(4 * MIB);
+    const sum = crc32Text(crc32(bytes));
+    const server = await scriptedServer((socket, { head }) => {
+      const [, first, last] = /^range: bytes=(\d+)-(\d+)/im.exec(head)!;
+      const body = bytes.subarray(Number(first), Number(last) + 1);
+      socket.write(
+        `HTTP/1.1 206 Partial Content\r\nETag: "0123"\r\nLast-Modified: Sat, 21 Nov 2026 00:00:00 GMT\r\nx-amz-checksum-crc32: ${sum}\r\nContent-Length: ${body.length}\r\nContent-Range: bytes ${first}-${Number(first) + body.length - 1}/${bytes.length}\r\n\r\n`,
+      );
+      socket.write(body);
+    });
+    t.teardown(() => server.close());
+    const store = await openS3Store({ bucket: BUCKET, url: server.origin.id, anonymous: true });
+    t.teardown(() => store.close());
+    const whole = Buffer.alloc(4 * MIB);
+    const { info } = await store.get('f', { offset: 0, length: 4 * MIB }, { buffers: [whole] });
+    t.ok(whole.equals(bytes));
+    t.equal((await range(store, info, MIB, MIB)).error, undefined);
+  },
+);
 
 t.test('a large object of which no HEAD has told is asked for its checksum, once', async t => {
   const size = 256 * MIB;

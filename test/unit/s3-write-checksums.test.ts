@@ -191,6 +191,17 @@ t.test('a store that knows checksums of checksums only', async t => {
   t.equal(store.features.checksums, 'compared');
 });
 
+t.test('a store that compares checksums of a PUT, and begins no upload with them', async t => {
+  const { s3, store } = await place(t);
+  await store.put('small', body(1, 100), PLAIN, undefined);
+  t.equal(store.features.checksums, 'compared');
+  s3.faults.add({ kind: 'status', status: 501, code: 'NotImplemented', operation: 'CreateMultipartUpload', count: 1 });
+  const upload = await store.beginUpload('large', PLAIN);
+  await upload.complete([await upload.putPart(1, body(1, 5 * MIB))], undefined);
+  t.equal((await store.head('large')).size, 5 * MIB);
+  t.equal(store.features.checksums, 'refused');
+});
+
 t.test('an upload that another daemon began goes on as it was begun', async t => {
   for (const begunWith of ['all', 'none'] as const) {
     for (const goesOnWith of ['all', 'none'] as const) {
