@@ -183,8 +183,9 @@ export class RangedGet {
         this.#wanted = this.#verification.expected(head.headers, etag, known);
       }
       if (!this.#wanted) {
-        // Of what comes whole it says nothing of what a store tells of ranges.
-        if (range.bytes < range.size) this.#told = this.#sums.ofRange(this.#info, head.headers);
+        // What is told of an object that comes whole does not show that ranges are told theirs.
+        if (range.bytes === range.size) this.#sums.told(this.#info, head.headers);
+        else this.#told = this.#sums.ofRange(this.#info, head.headers);
         if (this.#told !== undefined || this.#sums.follows(this.#info, range.first)) this.#crc = 0;
       }
       this.#sink.started?.(this.#info);

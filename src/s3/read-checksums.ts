@@ -61,7 +61,7 @@ export class ReadChecksums {
     this.on = on;
   }
 
-  /** What the answer to a HEAD says of the whole object. */
+  /** What the answer to a HEAD, or to a GET of all bytes, says of the whole object. */
   told({ key, etag, size }: ObjectVersion, headers: Headers): void {
     const type = headers.get('x-amz-checksum-type')?.toUpperCase();
     if (type !== undefined && type !== 'FULL_OBJECT') return;
