@@ -67,6 +67,13 @@ export class UnsavedLog {
     await Promise.all(this.#notes);
   }
 
+  /** The same for who is about to delete what lay under the names before: a power cut must not undo them. Never rejects. */
+  async safe(): Promise<void> {
+    if (this.#notes.size === 0) return;
+    await this.noted();
+    await this.journal.sync().catch(() => {});
+  }
+
   /** `note` is to be waited for by whoever asks `noted`. */
   note(note: Promise<unknown>): void {
     const noted = note.catch(() => {}).finally(() => void this.#notes.delete(noted));

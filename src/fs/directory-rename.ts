@@ -81,6 +81,7 @@ export class DirectoryRenamer {
     this.#follow(source, newKey, copies, oldKey);
     this.#namespace.ahead.drop();
     this.#namespace.changed(newParent, newName, { name: newName, directory: true });
+    await this.#environment.unsavedLog?.safe();
     await this.#deleteCopied(oldKey, copies);
   }
 

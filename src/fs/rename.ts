@@ -190,6 +190,7 @@ export class Renamer {
     if (source instanceof FileInode) source.content?.renamed();
     if (source.description) this.#namespace.index.wrote(newKey, written, stored.size, source.description, at);
     this.#namespace.saved(source);
+    await this.#environment.unsavedLog?.safe();
     try {
       await store.delete(oldKey, { ifMatch: before.etag });
     } catch (error) {

@@ -253,3 +253,27 @@ t.test('the last of several names is kept, whichever record is written first', a
   t.equal(kept.length, 3);
   t.same(released.map(entry => kept.indexOf(entry)).sort(), [0, 1], 'of several under way');
 });
+
+t.test('the power is cut after a rename: nothing is made of what lay under the old name', async t => {
+  const world = new World();
+  world.store.putForeign('moved', 'moved');
+  world.store.putForeign('dir/below', 'below');
+  const { kernel } = await world.mount();
+  for (const path of ['/moved', '/dir/below']) {
+    const file = await world.until(kernel.open(path, O_RDWR));
+    await world.until(kernel.write(file, 0, Buffer.from('OURS')));
+  }
+  // What was written is safe, and what comes now is not before somebody asks for it.
+  await world.clock.advance(1000);
+  await world.until(kernel.rename('/moved', '/to'));
+  await world.until(kernel.rename('/dir', '/other'));
+  const { disk } = world;
+  await world.kill();
+  world.disk = disk.after(disk.events.length, () => 0.4);
+  const second = await world.mount();
+  t.equal(second.found, 2);
+  await world.until(second.recovered);
+  t.same(world.store.keys(), ['other/below', 'to']);
+  t.equal(world.store.text('to'), 'OURSd');
+  t.equal(world.store.text('other/below'), 'OURSw');
+});
