@@ -12,7 +12,7 @@ import { type ContentEnvironment, FileContent, type SaveTarget } from '../cache/
 import type { Entry, Journal } from '../cache/journal.ts';
 import { planReplay, type SaveIntent, type UnsavedFile, type UnsavedStep } from '../cache/unsaved-records.ts';
 import { delay, forEachLimit } from '../concurrency.ts';
-import { isStoreError, type StoreError } from '../errors.ts';
+import { FsError, isStoreError, StoreError } from '../errors.ts';
 import type { ObjectDescription, ObjectInfo, ObjectVersion, WriteCondition } from '../s3/store.ts';
 import { decodePosix, encodePosix, timestampOf } from './posix.ts';
 import { retryDelay } from './retry-delay.ts';
@@ -97,6 +97,8 @@ class Recovery {
   #isDistrustful = false;
   /** All that was written is in the content: what a save stores now is the whole. */
   #isReplayed = false;
+  /** Neither memory nor the spool holds all of it at once. */
+  #isShort = false;
 
   constructor(file: UnsavedFile<Entry>, parts: UnsavedRecoveryParts) {
     this.#file = file;
@@ -118,8 +120,9 @@ class Recovery {
     const unused = new Set(uploads);
     if (left.length > 0) {
       await this.#save(base, left, unused).catch(error => {
-        if (!isStoreError(error, 'no-such-upload', 'invalid')) throw error;
-        this.#isDistrustful = true;
+        if (error instanceof FsError && error.code === 'ENOSPC') this.#isShort = true;
+        else if (isStoreError(error, 'no-such-upload', 'invalid')) this.#isDistrustful = true;
+        else throw error;
         for (const uploadId of uploads) unused.add(uploadId);
         return this.#save(base, left, unused);
       });
@@ -152,7 +155,11 @@ class Recovery {
       },
       stored && environment.blocks.contentOf(stored),
       target,
-      { save: () => this.#saveOnce(content), isNameSettled: () => true },
+      // A save before the end would complete the upload without the parts that are adopted later.
+      {
+        save: () => (this.#isReplayed ? this.#saveOnce(content) : Promise.reject(unfinished(this.#key))),
+        isNameSettled: () => this.#isReplayed || this.#isShort,
+      },
     );
     return content;
   }
@@ -297,6 +304,10 @@ class Recovery {
       throw error;
     }
   }
+}
+
+function unfinished(key: string): StoreError {
+  return new StoreError('unavailable', `${key} takes more memory or room for the spool to be recovered than there is`);
 }
 
 function versionOf({ key, etag, size }: ObjectInfo): ObjectVersion {

@@ -1,4 +1,5 @@
 /** Lives of a daemon with `journal=` that follow each other, on one disk and one bucket. */
+import type { SpoolOptions } from '../../src/cache/spool.ts';
 import { UPLOAD_SIZES } from '../../src/cache/upload-plan.ts';
 import { LossyDisk } from './lossy-disk.ts';
 import { ManualClock } from './manual-clock.ts';
@@ -18,7 +19,7 @@ export class World {
   async mount(
     limit?: number,
     budget = 2 * MIB,
-    more: { readonly writeBack?: boolean; readonly isLogged?: boolean } = {},
+    more: { readonly writeBack?: boolean; readonly isLogged?: boolean; readonly spool?: SpoolOptions } = {},
   ): Promise<UnsavedFileSystem> {
     const { clock, store, disk } = this;
     const life = { isOver: false };

@@ -1,6 +1,7 @@
 /** A filesystem whose unsaved bytes lie in a journal, on a disk that keeps only what it promised. */
 import { Budget } from '../../src/cache/budget.ts';
 import { Journal } from '../../src/cache/journal.ts';
+import type { SpoolOptions } from '../../src/cache/spool.ts';
 import { isUploadRecord, TrackedUploads } from '../../src/cache/tracked-uploads.ts';
 import { UnsavedLog } from '../../src/cache/unsaved-log.ts';
 import { isUnsavedRecord, unsavedFiles } from '../../src/cache/unsaved-records.ts';
@@ -23,6 +24,7 @@ export interface UnsavedOptions {
   readonly isLogged?: boolean;
   /** Bytes of memory. */
   readonly budget?: number;
+  readonly spool?: SpoolOptions;
   /** Bytes of the journal. */
   readonly limit?: number;
 }
@@ -77,6 +79,7 @@ export async function mountUnsaved(options: UnsavedOptions): Promise<UnsavedFile
     ...(queue && { closeRooms: { room: journal.room, most: Math.min(sizes.singlePut, limit / 4) } }),
     ...(queue && { writeBack: queue }),
     ...(budget !== undefined && { budget }),
+    ...(options.spool && { spool: options.spool }),
   });
   journal.room.pressed.add(() => test.environment.spool.memory.letGoSent());
   const ending = new AbortController();

@@ -277,3 +277,43 @@ t.test('the power is cut after a rename: nothing is made of what lay under the o
   t.equal(world.store.text('to'), 'OURSd');
   t.equal(world.store.text('other/below'), 'OURSw');
 });
+
+t.test('bytes that were written twice, far apart, and recovered with less memory than they take', async t => {
+  const world = new World();
+  const { disk, clock, store } = world;
+  const options = { directory: disk, owner: 'bucket', limit: 64 * MIB, sync: 'group' as const, clock };
+  const { journal } = await Journal.open({ ...options, log: silentTelemetry.log });
+  const description = { headers: {}, metadata: {} };
+  const upload = await store.beginUpload('f', description);
+  const cells = 32;
+  const size = 128 * KIB;
+  const cell = (i: number): Buffer => Buffer.alloc(size, 65 + i);
+  const { etag } = await upload.putPart(cells, [cell(cells - 1)]);
+  const part = { t: 'part', f: 1, upload: upload.uploadId, number: cells, etag, o: (cells - 1) * size, l: size };
+  await world.until(
+    journal.append([
+      { meta: { t: 'upload', key: 'f', uploadId: upload.uploadId } },
+      { meta: { t: 'file', f: 1, order: 1, n: 0, from: 0, key: 'f', description, grid: [size, size] } },
+      ...Array.from({ length: cells - 1 }, (_, i) => ({
+        meta: { t: 'bytes', f: 1, n: i + 1, o: i * size },
+        body: [cell(i)],
+      })),
+      { meta: { t: 'bytes', f: 1, n: cells, o: 3 * size }, body: [Buffer.from('once more')] },
+      { meta: { ...part, n: cells + 1, only: true } },
+    ]),
+  );
+  await world.kill();
+  // Nowhere to spool to: it stays in the journal.
+  const small = await world.mount();
+  await world.until(small.tried);
+  t.equal(store.bytes('f'), undefined);
+  await world.kill();
+  const next = await world.mount(undefined, 2 * MIB, { spool: { directory: t.testdir(), minFreeBytes: 0 } });
+  const { saved, beside } = await world.until(next.recovered);
+  t.same([saved, beside], [['f'], []]);
+  const bytes = Buffer.from(store.bytes('f')!);
+  const expected = Buffer.concat(Array.from({ length: cells }, (_, i) => cell(i)));
+  expected.write('once more', 3 * size);
+  t.ok(bytes.equals(expected));
+  t.equal(store.openUploads, 0);
+});
