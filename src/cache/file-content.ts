@@ -6,6 +6,7 @@ import { CloseRoom } from './close-room.ts';
 import { commitBlocks } from './commit.ts';
 import type { ContentEnvironment, Saved } from './content-environment.ts';
 import { type Doubt, wasDone } from './doubt.ts';
+import { loseBase } from './lost-base.ts';
 import { Overlay, visitSources } from './overlay.ts';
 import { readOverlay } from './overlay-read.ts';
 import { type CopySource, copyRange, expectUnchanged, takeOver } from './range-copy.ts';
@@ -13,7 +14,7 @@ import type { ReadCursor } from './read-plan.ts';
 import type { SaveTarget } from './save-requests.ts';
 import { type ContentOwner, SentRanges } from './sent-ranges.ts';
 import { Spiller } from './spiller.ts';
-import { BLOCK_SIZE, type Borrower, type StoredContent } from './stored-content.ts';
+import type { Borrower, StoredContent } from './stored-content.ts';
 import type { FileLog } from './unsaved-log.ts';
 import type { JournaledPart, SaveIntent, UnsavedBase } from './unsaved-records.ts';
 import { FileUpload } from './upload.ts';
@@ -431,42 +432,7 @@ export class FileContent implements Borrower {
    * zeros, so that a save needs nothing of it. Returns how many bytes have become zeros.
    */
   loseBase(): number {
-    const base = this.#stored;
-    if (!base) return 0;
-    const { blocks } = this.#environment;
-    const left: [start: number, end: number][] = [];
-    visitSources(this.#overlay, 0, this.#overlay.size, (source, start, end) => {
-      if (source === 'stored') left.push([start, end]);
-    });
-    let lost = 0;
-    // Each range lies in one block.
-    for (const [start, end] of left) {
-      const isThere = blocks.has(base, Math.floor(start / BLOCK_SIZE));
-      const reply = isThere ? blocks.read(base, start, end - start) : undefined;
-      if (reply && !(reply instanceof Promise) && this.#adopt(start, reply)) continue;
-      this.#upload.touched(start, end);
-      this.#overlay.clear(start, end);
-      lost += end - start;
-    }
-    return lost;
-  }
-
-  /** Takes over bytes of the base; false if there is no memory for them now: whoever saves must not wait for any. */
-  #adopt(offset: number, reply: ReadReply): boolean {
-    const { memory } = this.#environment.spool;
-    const { slices } = reply;
-    const length = slices.reduce((sum, slice) => sum + slice.length, 0);
-    const cost = this.#overlay.blocks.cost(offset, length);
-    const isAdmitted = memory.tryAdmit(cost);
-    let used = 0;
-    let at = offset;
-    for (const slice of isAdmitted ? slices : []) {
-      used += this.#put(at, slice);
-      at += slice.length;
-    }
-    reply.release?.();
-    if (isAdmitted) memory.letGo(cost - used);
-    return isAdmitted;
+    return this.#stored ? loseBase(this.#written, this.#stored, this.#environment.blocks) : 0;
   }
 
   /** Gives up all that is unsaved, and the save in progress. Resolves when nothing is under way any more. */
