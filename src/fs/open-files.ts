@@ -216,6 +216,7 @@ export class OpenFiles {
   /** Mode, owner, times or attributes changed: they go along with the save of a file that is being written. */
   metadataChanged(file: FileInode): void {
     file.metadataUnsaved = true;
+    void file.content?.restated();
     if (file.writers === 0 && !file.content?.unsaved) this.#saver.metadata.schedule(file);
   }
 

@@ -317,3 +317,18 @@ t.test('bytes that were written twice, far apart, and recovered with less memory
   t.ok(bytes.equals(expected));
   t.equal(store.openUploads, 0);
 });
+
+t.test('mode and times that were set after the last write', async t => {
+  const world = new World();
+  const { kernel } = await world.mount();
+  const file = await world.until(kernel.open('/f', O_WRONLY | O_CREAT));
+  await world.until(kernel.write(file, 0, Buffer.from('ours')));
+  await world.clock.advance(5000);
+  await world.until(kernel.setattr('/f', { mode: 0o600, mtime: { sec: 1_000_000_000, nsec: 5 } }));
+  await world.kill();
+  const next = await world.mount();
+  await world.until(next.recovered);
+  const { mode, mtime } = await world.until(next.kernel.stat('/f'));
+  t.equal(mode & 0o777, 0o600);
+  t.same(mtime, { sec: 1_000_000_000, nsec: 5 });
+});
