@@ -229,7 +229,7 @@ t.test(
     const { info } = await store.get('f', { offset: 0, length: 4 * MIB }, { buffers: [whole] });
     t.ok(whole.equals(bytes));
     t.equal((await range(store, info, MIB, MIB)).error, undefined);
-  t.equal((await range(store, { ...info, key: 'g' }, MIB, MIB)).error, undefined, 'of which nothing else is known');
+    t.equal((await range(store, { ...info, key: 'g' }, MIB, MIB)).error, undefined, 'of which nothing else is known');
   },
 );
 
