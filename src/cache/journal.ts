@@ -152,6 +152,11 @@ export class Journal {
     return this.#options.limit;
   }
 
+  /** Bytes that stay free on its disk. */
+  get minFree(): number {
+    return this.#options.minFree ?? 0;
+  }
+
   /** Why nothing is promised any more: the disk has failed. */
   get failed(): Error | undefined {
     return this.#failed;

@@ -4,14 +4,10 @@ import { DiskTier } from '../cache/disk-tier.ts';
 import { DirectoryTierDisk, prepareTierDirectory } from '../cache/tier-disk.ts';
 import type { Clock } from '../concurrency.ts';
 import type { Telemetry } from '../telemetry.ts';
+import type { MountShares } from './disk-shares.ts';
 import { CliError, EXIT } from './exit-codes.ts';
 import type { Config } from './options.ts';
 import { ensureStateDirectory, stateDirectoryOf } from './state-directory.ts';
-
-const GIB = 1024 * 1024 * 1024;
-
-/** s3fs has no limit but the disk's. A program that nobody watches should not take half of one. */
-const DEFAULT_LIMIT = 10 * GIB;
 
 /** As s3fs: where nothing is said, a tenth of the disk stays free. */
 const DEFAULT_FREE_RATIO = 10;
@@ -21,13 +17,18 @@ const START_PATIENCE = 250;
 
 export interface OpenedTier {
   readonly tier: DiskTier;
+  /** Whose own directory in there is its. */
+  readonly directory: string;
+  /** Bytes that stay free on its disk. */
+  readonly keepsFree: number;
   /** Resolves when what is there is known, or when it has taken long. */
   readonly known: Promise<void>;
 }
 
-/** Undefined if no cache was asked for. Throws a `CliError` if it cannot be used. */
+/** `shares`: what it may take where nobody has said how much. Undefined if no cache was asked for. Throws a `CliError` if it cannot be used. */
 export async function openDiskTier(
   config: Config,
+  shares: Pick<MountShares, 'tier' | 'tierLeaves'>,
   telemetry: Telemetry,
   clock: Clock,
 ): Promise<OpenedTier | undefined> {
@@ -44,20 +45,29 @@ export async function openDiskTier(
       `the cache directory ${parent} cannot be used (${reason}); give another as use_cache=.`,
     );
   }
-  const ratio = free_space_ratio ?? (ensure_diskfree === undefined ? DEFAULT_FREE_RATIO : 0);
+  const isSaid = ensure_diskfree !== undefined || free_space_ratio !== undefined;
+  const minFreeBytes = isSaid ? (ensure_diskfree ?? 0) : shares.tierLeaves;
+  const minFreeShare = (isSaid ? (free_space_ratio ?? 0) : DEFAULT_FREE_RATIO) / 100;
+  const disk = new DirectoryTierDisk(directory);
+  const { total } = await disk.space();
   const tier = new DiskTier({
-    disk: new DirectoryTierDisk(directory),
+    disk,
     scope: scopeOf(config),
-    limitBytes: cache_size ?? DEFAULT_LIMIT,
-    minFreeBytes: ensure_diskfree ?? 0,
-    minFreeShare: ratio / 100,
+    limitBytes: cache_size ?? shares.tier,
+    minFreeBytes,
+    minFreeShare,
     clearAtEnd: del_cache ?? false,
     telemetry,
     clock,
   });
   const started = (del_cache ? tier.clear() : Promise.resolve()).then(() => tier.start());
   const patience = new Promise<void>(resolve => void clock.after(START_PATIENCE, resolve));
-  return { tier, known: Promise.race([started, patience]) };
+  return {
+    tier,
+    directory: parent,
+    keepsFree: Math.max(minFreeBytes, total * minFreeShare),
+    known: Promise.race([started, patience]),
+  };
 }
 
 /** Two mounts of one bucket share blocks, whatever their prefixes; the same name at another service is another bucket. */

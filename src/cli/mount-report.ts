@@ -2,9 +2,12 @@
 import type { BlockCache } from '../cache/block-cache.ts';
 import type { TierStats } from '../cache/block-tier.ts';
 import type { Budget } from '../cache/budget.ts';
+import { LEAST_FREE } from '../cache/disk-space.ts';
 import type { DiskTier } from '../cache/disk-tier.ts';
+import type { Journal } from '../cache/journal.ts';
 import type { Spool } from '../cache/spool.ts';
 import type { FileSystemStatus } from '../fs/filesystem-status.ts';
+import type { IndexSpace } from '../fs/index-space.ts';
 import type { S3Store } from '../s3/s3-store.ts';
 import type { Caller } from './callers.ts';
 import type { Failed } from './failure-memory.ts';
@@ -41,7 +44,7 @@ export interface MountReport extends FileSystemStatus {
     readonly joined: number;
     readonly misses: number;
   };
-  /** Of `use_cache=`; absent without. */
+  /** Of the cache on disk; absent without. */
   readonly diskCache?: TierStats & { readonly directory: string };
   readonly places: {
     readonly state: string;
@@ -55,6 +58,13 @@ export interface MountReport extends FileSystemStatus {
       readonly limit?: number;
       readonly keepsFree: number;
     };
+  };
+  /** What it keeps on local disks, by what it is; absent is what this mount does not have. */
+  readonly disk: {
+    readonly index: DiskPlace;
+    readonly journal?: DiskPlace;
+    readonly cache?: DiskPlace;
+    readonly spool?: DiskPlace;
   };
   /** On a Spot instance that AWS will take back, or may. */
   readonly notice?: SpotNotice;
@@ -82,6 +92,16 @@ export interface MountReport extends FileSystemStatus {
   readonly failures: { readonly count: number; readonly latest: readonly Failed[] };
 }
 
+export interface DiskPlace {
+  readonly directory: string;
+  /** Bytes; absent until they were counted. */
+  readonly used?: number;
+  /** The most that it takes; absent: as much as there is beyond `keepsFree`. */
+  readonly limit?: number;
+  /** Nothing more is written where less than so many bytes would be free. */
+  readonly keepsFree: number;
+}
+
 export interface ReportParts {
   readonly telemetry: MountTelemetry;
   readonly store: Pick<S3Store, 'place' | 'features'>;
@@ -93,8 +113,11 @@ export interface ReportParts {
   readonly mountPoint: string;
   readonly readOnly: boolean;
   readonly stateDirectory: string;
-  readonly indexDirectory: string;
-  readonly diskCache?: { readonly tier: Pick<DiskTier, 'stats'>; readonly directory: string };
+  readonly index: { readonly directory: string; readonly space: Pick<IndexSpace, 'used' | 'maxBytes'> };
+  readonly journal: Pick<Journal, 'path' | 'used' | 'limit' | 'minFree'> | undefined;
+  readonly diskCache:
+    | { readonly tier: Pick<DiskTier, 'stats'>; readonly directory: string; readonly keepsFree: number }
+    | undefined;
   readonly logFile: string | undefined;
   /** ms since the epoch. */
   readonly since: number;
@@ -134,7 +157,7 @@ export function mountReport(parts: ReportParts): MountReport {
     cache: { blocks: aheadBytes + freshBytes + hotBytes + pinnedBytes, hits, joined, misses },
     ...(parts.diskCache ? { diskCache: { ...parts.diskCache.tier.stats, directory: parts.diskCache.directory } } : {}),
     places: {
-      index: parts.indexDirectory,
+      index: parts.index.directory,
       state: parts.stateDirectory,
       ...(parts.logFile === undefined ? {} : { log: parts.logFile }),
       spool: {
@@ -144,6 +167,7 @@ export function mountReport(parts: ReportParts): MountReport {
         keepsFree: spool.minFreeBytes,
       },
     },
+    disk: diskPlaces(parts),
     ...(notice && { notice }),
     requests: {
       byKind,
@@ -158,6 +182,46 @@ export function mountReport(parts: ReportParts): MountReport {
     features: Object.fromEntries(Object.entries(features).map(([name, value]) => [name, value ?? null])),
     processes: telemetry.callers.top(TOP_PROCESSES),
     failures: { count: telemetry.failures.count, latest: telemetry.failures.latest(LATEST_FAILURES) },
+  };
+}
+
+function diskPlaces({ index, journal, diskCache, spool }: ReportParts): MountReport['disk'] {
+  const { used } = index.space;
+  const tier = diskCache?.tier.stats;
+  return {
+    index: {
+      directory: index.directory,
+      ...(used === undefined ? {} : { used }),
+      limit: index.space.maxBytes,
+      keepsFree: LEAST_FREE,
+    },
+    ...(journal && {
+      journal: {
+        directory: journal.path,
+        used: journal.used,
+        limit: journal.limit,
+        keepsFree: journal.minFree,
+      },
+    }),
+    ...(diskCache &&
+      tier && {
+        cache: {
+          directory: diskCache.directory,
+          used: tier.bytes,
+          limit: tier.limitBytes,
+          keepsFree: diskCache.keepsFree,
+        },
+      }),
+    ...(spool.directory === undefined
+      ? {}
+      : {
+          spool: {
+            directory: spool.directory,
+            used: spool.used,
+            ...(Number.isFinite(spool.maxBytes) ? { limit: spool.maxBytes } : {}),
+            keepsFree: spool.minFreeBytes,
+          },
+        }),
   };
 }
 

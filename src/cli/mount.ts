@@ -17,6 +17,7 @@ import { InstanceMetadata } from '../s3/instance-metadata.ts';
 import { keepCompiledCode } from './compile-cache.ts';
 import { type AnswerParts, controlAnswers, reportOf } from './control-answers.ts';
 import type { ControlAnswers } from './control-server.ts';
+import { sharesOf } from './disk-shares.ts';
 import { openDiskTier } from './disk-tier.ts';
 import { CliError, EXIT } from './exit-codes.ts';
 import { doingOf, subjectOf } from './failed-operations.ts';
@@ -81,13 +82,20 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
   const { values } = config;
   const mountPoint = await prepareMountPoint(config.mountPoint, { nonempty: values.nonempty ?? false });
   const telemetry = new MountTelemetry(log);
-  const disk = await openDiskTier(config, telemetry, systemClock);
+  const shares = await sharesOf(config);
+  const disk = await openDiskTier(config, shares, telemetry, systemClock);
   const s3 = await openStore(config, telemetry);
   await disk?.known;
   const plan = memoryPlan(values.memory);
   const limits = metadataLimits(plan.metadata);
   const budget = new Budget(plan.budget);
-  const { store, writeBack, unsaved } = await openWriteBack(config, { store: s3, budget, telemetry, note });
+  const { store, writeBack, unsaved } = await openWriteBack(config, {
+    store: s3,
+    budget,
+    telemetry,
+    journalShare: shares.journal,
+    note,
+  });
   const pool = new BlockPool(systemClock);
   const spoolDirectory = ensureStateDirectory(stateDirectoryOf(config), 'spool');
   const { endpoint, bucket, prefix } = s3.place;
@@ -97,6 +105,7 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
     name: indexName([endpoint, bucket, prefix], s3.identity),
     clock: systemClock,
     log,
+    maxBytes: shares.index,
     maxWaiting: limits.describedWaiting,
   });
   const uid = process.getuid!();
@@ -170,8 +179,9 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
     mountPoint,
     readOnly: values.ro ?? false,
     stateDirectory: stateDirectoryOf(config),
-    indexDirectory,
-    ...(disk && values.use_cache !== undefined ? { diskCache: { tier: disk.tier, directory: values.use_cache } } : {}),
+    index: { directory: indexDirectory, space: persistentIndex.space },
+    journal: unsaved?.journal,
+    diskCache: disk,
     logFile: values.logfile,
     since: Date.now(),
     now: Date.now,

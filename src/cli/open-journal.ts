@@ -17,15 +17,6 @@ import { CliError, EXIT } from './exit-codes.ts';
 import type { Config } from './options.ts';
 import { ensureStateDirectory, stateDirectoryOf } from './state-directory.ts';
 
-const MIB = 1024 * 1024;
-const GIB = 1024 * MIB;
-
-/** 1 GiB: some ten seconds of a fast link, and what a root disk of 10 GiB can spare. */
-const DEFAULT_SIZE = GIB;
-/** With the spool and what else lies in the state directory a tenth of the disk is enough. */
-const DISK_SHARE = 0.1;
-/** Others live on this disk too. */
-const MIN_FREE = LEAST_FREE;
 /** Mounts of one bucket at the same time on one machine. */
 const MAX_MOUNTS = 16;
 const LOCK_EXCLUSIVE_NOW = 2 | 4;
@@ -40,7 +31,7 @@ export interface OpenedJournal {
  * where there is none to be had and nobody asked for one: a mount that cannot note its uploads is better than none. Throws a
  * `CliError` for what a person can mend.
  */
-export async function openJournal(config: Config, log: Log): Promise<OpenedJournal | undefined> {
+export async function openJournal(config: Config, share: number, log: Log): Promise<OpenedJournal | undefined> {
   const { values } = config;
   if (values.ro) return undefined;
   const base = values.journal ?? join(stateDirectoryOf(config), 'journal');
@@ -51,7 +42,7 @@ export async function openJournal(config: Config, log: Log): Promise<OpenedJourn
   try {
     for (const each of new Set([...leftovers, ...candidates])) {
       const path = ensureStateDirectory(base, each);
-      if (await lock(path, log)) return await open(config, path, log);
+      if (await lock(path, log)) return await open(config, path, values.journal_size ?? share, log);
     }
     throw new CliError(
       EXIT.state,
@@ -67,16 +58,15 @@ export async function openJournal(config: Config, log: Log): Promise<OpenedJourn
   }
 }
 
-async function open(config: Config, path: string, log: Log): Promise<OpenedJournal> {
+async function open(config: Config, path: string, limit: number, log: Log): Promise<OpenedJournal> {
   const { values, bucket, prefix } = config;
   const directory = new NodeJournalDirectory(path);
   try {
-    const { total } = await directory.space();
     return await Journal.open({
       directory,
       owner: ownerOf(config),
-      limit: Math.floor(Math.min(values.journal_size ?? DEFAULT_SIZE, total * DISK_SHARE)),
-      minFree: MIN_FREE,
+      limit,
+      minFree: LEAST_FREE,
       sync: values.journal_sync ?? 'group',
       clock: systemClock,
       log,

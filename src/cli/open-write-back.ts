@@ -22,6 +22,8 @@ export interface WriteBackParts {
   readonly store: ObjectStore;
   readonly budget: Budget;
   readonly telemetry: Telemetry;
+  /** Bytes that the journal may take where nobody has said how many. */
+  readonly journalShare: number;
   /** A sentence for the person who mounts. */
   readonly note: (message: string) => void;
 }
@@ -50,7 +52,7 @@ const LARGEST_SHARE = 1 / 4;
 export async function openWriteBack(config: Config, parts: WriteBackParts): Promise<OpenedStore> {
   const { telemetry } = parts;
   const { log } = telemetry;
-  const opened = await openJournal(config, log);
+  const opened = await openJournal(config, parts.journalShare, log);
   if (!opened) return { store: parts.store, writeBack: undefined, unsaved: undefined };
   const { journal, found } = opened;
   const store = new TrackedUploads(parts.store, journal, telemetry);

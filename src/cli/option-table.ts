@@ -303,12 +303,12 @@ const resources = {
   cache_size: option({
     section: 'Resources',
     kind: bytes(MIB, 128 * MIB, 2 ** 45, '20GiB'),
-    help: 'the most that the cache on disk takes, of all mounts that share it (10 GiB); without use_cache: in state_dir',
+    help: 'the most that the cache on disk takes, of all mounts that share it (10 GiB, less on a small disk); without use_cache: in state_dir',
   }),
   ensure_diskfree: option({
     section: 'Resources',
     kind: bytes(MIB, 0, 2 ** 60, '2048'),
-    help: 'what the cache leaves free on its disk, in MB where no unit is given',
+    help: 'what the cache leaves free on its disk, in MB where no unit is given (1 GiB on the disk of state_dir)',
   }),
   free_space_ratio: option({
     section: 'Resources',
@@ -329,7 +329,7 @@ const resources = {
   journal_size: option({
     section: 'Resources',
     kind: bytes(MIB, 16 * MIB, 1024 * GIB, '1GiB'),
-    help: 'limit on its bytes; when it is full writes wait for S3, then fail with ENOSPC (1 GiB, a tenth of the disk at most)',
+    help: 'limit on its bytes; when it is full writes wait for S3, then fail with ENOSPC (1 GiB, less on a small disk)',
   }),
   state_dir: option({
     section: 'Resources',

@@ -1,6 +1,6 @@
 /** A mount's report as a person reads it. Pure. Names in it come from the bucket and from other processes: see `shown`. */
 import { printable } from '../s3/error-kinds.ts';
-import type { MountReport } from './mount-report.ts';
+import type { DiskPlace, MountReport } from './mount-report.ts';
 import { bytesText, countOf, countText, dollarsText, durationText, timeText } from './quantities.ts';
 
 /** Since an earlier report, for the live view. */
@@ -23,7 +23,8 @@ export function statusText(report: MountReport, installed: string, rates?: Rates
     () => queueRow(report),
     () => ['memory', memoryText(report)],
     () => ['cache', cacheText(report)],
-    () => diskRow(report),
+    () => diskCacheRow(report),
+    () => diskRows(report),
     () => ['open', openText(report)],
     () => ['requests', requestsText(report)],
     () => retryRow(report),
@@ -104,12 +105,34 @@ function cacheText({ cache }: MountReport): string {
   return `${bytesText(cache.blocks)}${share}`;
 }
 
-function diskRow({ diskCache }: MountReport): Row[] {
+function diskCacheRow({ diskCache }: MountReport): Row[] {
   if (diskCache === undefined) return [];
   const { bytes, limitBytes, hitBytes, failedBlocks, directory } = diskCache;
   const failed = failedBlocks === 0 ? '' : `; ${countOf(failedBlocks, 'block')} could not be written or read`;
   const text = `${bytesText(bytes)} of ${bytesText(limitBytes)} in ${shown(directory)}; ${bytesText(hitBytes)} came from there${failed}`;
   return [['disk cache', text]];
+}
+
+/** What lies on local disks, and how much more may. */
+function diskRows({ disk }: MountReport): Row[] {
+  const places: readonly (readonly [string, DiskPlace | undefined])[] = [
+    ['index', disk.index],
+    ['journal', disk.journal],
+    ['cache', disk.cache],
+    ['spool', disk.spool],
+  ];
+  return places.flatMap(([name, place]): Row[] => {
+    if (place === undefined) return [];
+    const { used, limit, keepsFree, directory } = place;
+    const taken = used === undefined ? 'not counted yet' : bytesText(used);
+    const most = limit === undefined ? '' : `, at most ${bytesText(limit)}`;
+    return [
+      [
+        name === 'index' ? 'disk' : '',
+        `${name} ${taken}${most}; leaves ${bytesText(keepsFree)} free; ${shown(directory)}`,
+      ],
+    ];
+  });
 }
 
 function openText({ openFiles, openDirectories, inodes }: MountReport): string {
@@ -177,11 +200,7 @@ function featureText(value: boolean | string | null): string {
 }
 
 function placesText({ places }: MountReport): string {
-  const { spool } = places;
-  const limit =
-    spool.limit === undefined ? `keeps ${bytesText(spool.keepsFree)} free` : `at most ${bytesText(spool.limit)}`;
-  const spoolText = spool.directory === undefined ? 'no spool' : `spool ${bytesText(spool.used)} (${limit})`;
-  return `state ${shown(places.state)}, index ${shown(places.index)}, log ${shown(places.log ?? 'stderr')}, ${spoolText}`;
+  return `state ${shown(places.state)}, log ${shown(places.log ?? 'stderr')}`;
 }
 
 function processesText({ processes }: MountReport): string {

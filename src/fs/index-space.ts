@@ -4,26 +4,31 @@ import { join } from 'node:path';
 import { diskSpace, LEAST_FREE } from '../cache/disk-space.ts';
 
 /** What some two million objects need, of all buckets together. Bytes. */
-const MAX_BYTES = 256 * 1024 * 1024;
+export const INDEX_BYTES = 256 * 1024 * 1024;
 /** A file takes whole blocks of the disk. */
 const BLOCK = 4096;
 
 export class IndexSpace {
   /** Of the indexes of all buckets. */
   readonly #root: string;
-  readonly #maxBytes: number;
+  readonly maxBytes: number;
   /** Bytes that the files take; undefined until they were counted. */
   #used: number | undefined;
 
-  constructor(root: string, maxBytes = MAX_BYTES) {
+  constructor(root: string, maxBytes = INDEX_BYTES) {
     this.#root = root;
-    this.#maxBytes = maxBytes;
+    this.maxBytes = maxBytes;
+  }
+
+  /** Bytes that the files of all buckets take, as far as they were counted. */
+  get used(): number | undefined {
+    return this.#used;
   }
 
   /** Whether something may be written now; makes room first, where the limit is reached. */
   async allows(): Promise<boolean> {
     if ((await diskSpace(this.#root)).free < LEAST_FREE) return false;
-    if (this.#used === undefined || this.#used > this.#maxBytes) await this.#makeRoom();
+    if (this.#used === undefined || this.#used > this.maxBytes) await this.#makeRoom();
     return true;
   }
 
@@ -43,10 +48,10 @@ export class IndexSpace {
       if (found) files.push({ path, bytes: blocksOf(found.size), usedAt: found.mtimeMs });
     }
     let used = files.reduce((sum, { bytes }) => sum + bytes, 0);
-    if (used > this.#maxBytes) {
+    if (used > this.maxBytes) {
       files.sort((a, b) => a.usedAt - b.usedAt);
       for (const { path, bytes } of files) {
-        if (used <= (this.#maxBytes / 8) * 7) break;
+        if (used <= (this.maxBytes / 8) * 7) break;
         await rm(path, { force: true });
         used -= bytes;
       }

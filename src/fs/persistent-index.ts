@@ -58,7 +58,8 @@ export class PersistentIndex {
   readonly #path: string;
   readonly #clock: Clock;
   readonly #log: Log;
-  readonly #space: IndexSpace;
+  /** What it takes of the disk. */
+  readonly space: IndexSpace;
   readonly #maxWaiting: number;
   /** By file; also that there is none. */
   readonly #loaded = new LRUCache<string, { readonly segment: Segment | undefined }>({
@@ -77,7 +78,7 @@ export class PersistentIndex {
     this.#path = join(root, name);
     this.#clock = clock;
     this.#log = log;
-    this.#space = new IndexSpace(root, maxBytes);
+    this.space = new IndexSpace(root, maxBytes);
   }
 
   /** What is kept of exactly these versions, by key; they are objects of one directory, in order. Never fails. */
@@ -128,7 +129,7 @@ export class PersistentIndex {
 
   async #flush(limit: number): Promise<void> {
     try {
-      if (!(await this.#space.allows())) {
+      if (!(await this.space.allows())) {
         this.#waiting.clear();
         this.#count = 0;
         return;
@@ -232,7 +233,7 @@ export class PersistentIndex {
       await rm(aside, { force: true }).catch(() => {});
       throw error;
     }
-    this.#space.wrote(bytes.length);
+    this.space.wrote(bytes.length);
     this.#loaded.set(file, { segment });
   }
 

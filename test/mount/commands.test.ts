@@ -3,9 +3,11 @@ import { readdirSync } from 'node:fs';
 import { chown, mkdir, open, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
+import { diskSpace, LEAST_FREE } from '../../src/cache/disk-space.ts';
 import type { MountReport } from '../../src/cli/mount-report.ts';
 import { RunFile } from '../../src/cli/run-file.ts';
 import { statusText } from '../../src/cli/status-text.ts';
+import { INDEX_BYTES } from '../../src/fs/index-space.ts';
 import { AS_ORDINARY_USER, aPlace, BUCKET, eventually, output } from '../support/s3mount-command.ts';
 
 t.test('status: a mount, as text and as JSON, and all of them', async t => {
@@ -39,7 +41,24 @@ t.test('status: a mount, as text and as JSON, and all of them', async t => {
     report.processes.some(({ pid }) => pid === process.pid),
     'this process is among those that use it',
   );
+  const { index, journal, cache, spool } = report.disk;
+  t.match(index, { directory: join(place.directory, 'state/index'), limit: INDEX_BYTES });
+  t.match(journal, { directory: new RegExp(`^${place.directory}/state/journal/`) });
+  t.match(spool, { directory: join(place.directory, 'state/spool'), used: 0, limit: undefined });
+  t.equal(cache, undefined, 'no cache was asked for');
+  t.same(
+    [index, journal, spool].map(each => each!.keepsFree),
+    [LEAST_FREE, LEAST_FREE, LEAST_FREE],
+  );
+  const { total } = await diskSpace(place.directory);
+  t.ok(index.limit! + journal!.limit! <= total / 10, 'a tenth of the disk at most');
+  t.ok(journal!.used! <= journal!.limit!);
+
   const text = await place.run(['status']);
+  t.match(
+    text.stdout,
+    / disk +index [^\n]*at most 256 MiB; leaves 1 GiB free; [^\n]*state\/index\n +journal [^\n]*, at most /,
+  );
   // Its exit code is that of all mounts of the machine, others' too.
   t.match(text.stdout, new RegExp(`^${BUCKET} on ${mountPoint}\n`, 'm'));
   t.match(text.stdout, /unsaved +8 bytes in 1 file\n +d\/open, 8 bytes/);

@@ -2,8 +2,10 @@
 import { chmodSync, lstatSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { LEAST_FREE } from '../../src/cache/disk-space.ts';
 import { aMount } from '../support/mount.ts';
 import { patternBytes } from '../support/pattern.ts';
+import { run } from '../support/processes.ts';
 
 const MIB = 1024 * 1024;
 
@@ -20,6 +22,10 @@ t.test('a remount reads from the disk: each open asks once whether it is the sam
   const cache = join(mount.directory, 'state/cache', `s3mount-blocks-${process.getuid!()}`);
   t.ok(readFileSync(mount.path('large')).equals(bytes));
   t.equal(readFileSync(mount.path('small'), 'utf8'), 'a few bytes');
+  const { disk, diskCache } = JSON.parse(run('env', mount.commandLine(['status', '--json', mount.dir])));
+  t.match(disk.cache, { directory: join(mount.directory, 'state/cache'), limit: 256 * MIB });
+  t.ok(disk.cache.keepsFree >= LEAST_FREE, 'on the disk of the state directory');
+  t.equal(diskCache.limitBytes, 256 * MIB);
   writeFileSync(mount.path('ours'), bytes.subarray(0, 3 * MIB));
   await mount.remount();
   t.equal(statSync(cache).mode & 0o777, 0o700);

@@ -37,6 +37,7 @@ const REPORT: MountReport = {
   memory: { limit: 100, used: 50, unsaved: 7, unsavedLimit: 50, resident: 1000 },
   cache: { blocks: 40, hits: 5, joined: 1, misses: 2 },
   places: { state: '/s', index: '/s/index', spool: { used: 0, keepsFree: 1 } },
+  disk: { index: { directory: '/s/index', limit: 5, keepsFree: 1 } },
   requests: { byKind: { GetObject: 4 }, bytesIn: 10, bytesOut: 20, retries: 1, throttled: 0 },
   cost: { dollars: 0.5, prices: 'somewhere' },
   operations: { read: 12 },
