@@ -11,7 +11,11 @@ import { INDEX_BYTES } from '../../src/fs/index-space.ts';
 const GIB = 2 ** 30;
 
 t.test('together a tenth of the disk at most, each no more than its own', async () => {
-  const total = fc.oneof(fc.nat(64 * 2 ** 20), fc.nat(300).map(gib => gib * GIB), fc.nat(2 ** 50));
+  const total = fc.oneof(
+    fc.nat(64 * 2 ** 20),
+    fc.nat(300).map(gib => gib * GIB),
+    fc.nat(2 ** 50),
+  );
   fc.assert(
     fc.property(total, fc.boolean(), fc.boolean(), (total, journal, tier) => {
       const shares = diskShares(total, { journal, tier });
