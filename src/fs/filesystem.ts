@@ -1,7 +1,8 @@
 /**
  * The filesystem as the kernel sees it: one short method per operation. It turns numbers into inodes and handles and leaves
  * the work to whoever knows how: `Namespace` (names to inodes), `Names` and `Renamer` (changes of names), `OpenFiles`
- * (open, close, fsync, truncate), `FileContent` (bytes), `DirectoryReader` (entries), `Saver` (what S3 has not yet).
+ * (open, close, fsync, truncate), `MetadataOperations` (mode, owner, times, extended attributes), `FileContent` (bytes),
+ * `DirectoryReader` (entries), `Saver` (what S3 has not yet).
  */
 import { FsError, isStoreError } from '../errors.ts';
 import type {
@@ -18,7 +19,6 @@ import type {
   RequestContext,
   SetAttributes,
   StatfsReply,
-  Timestamp,
 } from '../fuse/ops.ts';
 import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, SEEK_DATA, SEEK_HOLE } from '../fuse/ops.ts';
 import { attributesOf } from './attributes.ts';
@@ -38,21 +38,20 @@ import { Indexers } from './indexers.ts';
 import { DirectoryInode, FileInode, type Inode, SpecialInode } from './inode.ts';
 import { byteLength, HIDDEN_PREFIX, isShowable, NAME_MAX } from './keys.ts';
 import { Leftovers } from './leftovers.ts';
+import { MetadataOperations } from './metadata-operations.ts';
 import { interruptible } from './metadata-requests.ts';
-import { O_ACCMODE, O_RDONLY, S_IFLNK, S_IFMT, S_IFREG, typeOf, withoutSuidgid } from './modes.ts';
+import { O_ACCMODE, O_RDONLY, S_IFLNK, S_IFMT, S_IFREG, typeOf } from './modes.ts';
 import { Names } from './names.ts';
 import { Namespace } from './namespace.ts';
 import { NormalizationHints } from './normalization.ts';
 import { OPEN_BYTES, OpenFiles } from './open-files.ts';
 import { Orphans } from './orphans.ts';
-import { compareTimes, decodePosix, type FullPosix } from './posix.ts';
+import { decodePosix } from './posix.ts';
 import { QueuedSaves } from './queued-saves.ts';
 import { recover, type Unsaved } from './recovery.ts';
 import { Renamer } from './rename.ts';
 import { Saver } from './saver.ts';
-import { isVirtualXattr, VirtualXattrs } from './virtual-xattrs.ts';
 import { Walks } from './walks.ts';
-import { ACL_ACCESS, ACL_DEFAULT, inheritAcl, withModeInAcl, withoutXattr, withXattr } from './xattrs.ts';
 
 /** Block size of statfs: what s3fs and NFS servers show; only its product with the counts means something. */
 const STATFS_BLOCK = 4096;
@@ -75,7 +74,7 @@ export class S3FileSystem implements FileSystemOps {
   readonly #walks: Walks;
   readonly #normalization: NormalizationHints;
   readonly #indexers: Indexers;
-  readonly #virtualXattrs: VirtualXattrs;
+  readonly #metadata: MetadataOperations;
 
   constructor(parts: FileSystemParts) {
     const types: ContentTypes = parseMimeTypes(parts.mimeTypes);
@@ -90,7 +89,7 @@ export class S3FileSystem implements FileSystemOps {
     this.#walks = new Walks(parts, this.namespace);
     this.#normalization = new NormalizationHints(parts.telemetry);
     this.#indexers = new Indexers(parts);
-    this.#virtualXattrs = new VirtualXattrs(parts);
+    this.#metadata = new MetadataOperations(parts, this.namespace, this.#names, this.#files, this.#saver);
   }
 
   // --- names ----------------------------------------------------------------------------------------------------------
@@ -139,7 +138,7 @@ export class S3FileSystem implements FileSystemOps {
   async mkdir(parent: number, name: Name, mode: number, ctx: RequestContext): Promise<Entry> {
     const directory = this.namespace.directory(parent);
     const made = await this.#names.makeDirectory(directory, name, mode, ctx);
-    this.#inheritAcl(directory, made);
+    this.#metadata.inheritAcl(directory, made);
     return this.#entry(made);
   }
 
@@ -150,7 +149,7 @@ export class S3FileSystem implements FileSystemOps {
     }
     // No close will follow that saves it.
     const file = this.#names.createFile(directory, name, mode, ctx);
-    this.#inheritAcl(directory, file);
+    this.#metadata.inheritAcl(directory, file);
     this.#files.content(file);
     file.opens++;
     try {
@@ -267,45 +266,8 @@ export class S3FileSystem implements FileSystemOps {
       if (!(inode instanceof FileInode)) throw new FsError(inode instanceof DirectoryInode ? 'EISDIR' : 'EINVAL');
       await this.#files.truncate(inode, change.size, change.fh !== undefined, change.killSuidgid ?? false);
     }
-    if (!(inode instanceof DirectoryInode)) await this.namespace.exactly(inode);
-    const { posix } = inode;
-    const now = this.#names.now();
-    const changed = changedPosix(posix, change, now, inode instanceof DirectoryInode);
-    if (changed !== posix) {
-      await this.#learn(inode);
-      this.#setPosix(inode, changedPosix(inode.posix, change, now, inode instanceof DirectoryInode));
-      if (inode instanceof FileInode && (change.mtime !== undefined || change.atime !== undefined))
-        inode.timesSet = true;
-      await this.#saver.metadata.saveArchived(inode);
-    }
+    await this.#metadata.change(inode, change);
     return this.#attributes(inode);
-  }
-
-  /** New metadata is written in full: what is kept there already must be known. */
-  async #learn(inode: Inode): Promise<void> {
-    if (inode instanceof DirectoryInode) return;
-    await this.namespace.exactly(inode);
-    await this.#saver.descriptions.learn(inode);
-  }
-
-  #setPosix(inode: Inode, posix: FullPosix): void {
-    const before = inode.posix;
-    inode.posix = posix;
-    try {
-      this.#names.expectMetadataFits(inode);
-    } catch (error) {
-      inode.posix = before;
-      throw error;
-    }
-    if (inode instanceof FileInode) {
-      if (!inode.unlinked) this.#files.metadataChanged(inode);
-    } else if (inode.parent || inode === this.namespace.root) this.#saver.metadata.schedule(inode);
-  }
-
-  /** What a directory's default ACL gives to what is made in it. */
-  #inheritAcl(parent: DirectoryInode, inode: Inode): void {
-    const inherited = inheritAcl(parent.posix, inode.posix, inode instanceof DirectoryInode);
-    if (inherited !== inode.posix) this.#setPosix(inode, inherited);
   }
 
   access(): void {
@@ -347,7 +309,7 @@ export class S3FileSystem implements FileSystemOps {
   ): Awaitable<{ readonly entry: Entry; readonly open: OpenReply }> {
     const directory = this.namespace.directory(parent);
     const file = this.#names.createFile(directory, name, mode, ctx);
-    this.#inheritAcl(directory, file);
+    this.#metadata.inheritAcl(directory, file);
     const open = this.#files.opened(file, flags, ctx);
     return { entry: this.#entry(file), open };
   }
@@ -502,53 +464,19 @@ export class S3FileSystem implements FileSystemOps {
   // --- extended attributes --------------------------------------------------------------------------------------------
 
   getxattr(nodeid: number, name: string, ctx: RequestContext): Awaitable<Uint8Array> {
-    const inode = this.namespace.inode(nodeid);
-    if (isVirtualXattr(name)) return this.#virtualXattrs.get(inode, name, ctx.signal);
-    this.#expectXattrs(name);
-    // `ls -l` asks twice for each file: the answer costs no promise and no signal where it is at hand.
-    const isKnown = !(inode instanceof FileInode) || inode.exact || this.#environment.options.stat === 'list';
-    if (isKnown) return xattrOf(inode, name);
-    return this.namespace.exactly(inode, ctx.signal).then(exact => xattrOf(exact, name));
+    return this.#metadata.getxattr(nodeid, name, ctx);
   }
 
-  async setxattr(nodeid: number, name: string, value: Uint8Array, flags: number): Promise<void> {
-    if (this.#environment.options.readOnly) throw new FsError('EROFS');
-    const inode = this.namespace.inode(nodeid);
-    if (isVirtualXattr(name)) return this.#virtualXattrs.set(inode, name, value);
-    this.#expectXattrs(name);
-    const copy = value.slice();
-    await this.#learn(inode);
-    this.#setPosix(inode, { ...withXattr(inode.posix, name, copy, flags), ctime: this.#names.now() });
-    await this.#saver.metadata.saveArchived(inode);
-    this.#environment.notifier?.invalidateInode(nodeid);
+  setxattr(nodeid: number, name: string, value: Uint8Array, flags: number): Promise<void> {
+    return this.#metadata.setxattr(nodeid, name, value, flags);
   }
 
-  async listxattr(nodeid: number, ctx: RequestContext): Promise<readonly string[]> {
-    this.#expectXattrs();
-    const inode = await this.namespace.exactly(this.namespace.inode(nodeid), ctx.signal);
-    // What is made up here is found by its name only: `cp -a` and `rsync -X` would carry it along as if it were stored.
-    return [...inode.posix.xattrs.keys()].filter(name => !isVirtualXattr(name) && !this.#isRefused(name));
+  listxattr(nodeid: number, ctx: RequestContext): Promise<readonly string[]> {
+    return this.#metadata.listxattr(nodeid, ctx);
   }
 
-  async removexattr(nodeid: number, name: string): Promise<void> {
-    if (isVirtualXattr(name)) throw new FsError('EPERM', `${name} tells what S3 has and cannot be removed`);
-    this.#expectXattrs(name);
-    if (this.#environment.options.readOnly) throw new FsError('EROFS');
-    const inode = this.namespace.inode(nodeid);
-    await this.#learn(inode);
-    this.#setPosix(inode, { ...withoutXattr(inode.posix, name), ctime: this.#names.now() });
-    await this.#saver.metadata.saveArchived(inode);
-  }
-
-  #expectXattrs(name?: string): void {
-    const { options } = this.#environment;
-    if (name !== undefined && this.#isRefused(name)) throw new FsError('EOPNOTSUPP', `${name} with stat=list`);
-    if (!options.xattr || options.metadata === 'none') throw new FsError('EOPNOTSUPP', 'extended attributes are off');
-  }
-
-  /** Where modes are not the objects' own, ACLs beside them mean nothing; `ls -l` that is told so asks once and not for each file. */
-  #isRefused(name: string): boolean {
-    return this.#environment.options.stat === 'list' && (name === ACL_ACCESS || name === ACL_DEFAULT);
+  removexattr(nodeid: number, name: string): Promise<void> {
+    return this.#metadata.removexattr(nodeid, name);
   }
 
   // --- beginning and end ----------------------------------------------------------------------------------------------
@@ -626,39 +554,4 @@ export class S3FileSystem implements FileSystemOps {
       await this.#environment.blocks.close();
     }
   }
-}
-
-/** One for all: the usual answer to `ls -l`, whose stack nobody reads and which would cost more than the rest. */
-const NO_XATTR = new FsError('ENODATA');
-const SELINUX_LABEL = 'security.selinux';
-/** `ls -l` asks for the label of each file unless it is told once that there are none here. */
-const NO_LABELS = new FsError('EOPNOTSUPP');
-
-function xattrOf(inode: Inode, name: string): Uint8Array {
-  const value = inode.posix.xattrs.get(name);
-  if (!value) throw name === SELINUX_LABEL ? NO_LABELS : NO_XATTR;
-  return value;
-}
-
-/** The attributes after a setattr; the same object where nothing changes but ctime. */
-function changedPosix(posix: FullPosix, change: SetAttributes, now: Timestamp, isDirectory: boolean): FullPosix {
-  const timeOf = (time: Timestamp | 'now' | undefined, before: Timestamp): Timestamp =>
-    time === undefined ? before : time === 'now' ? now : time;
-  const owns = change.uid !== undefined || change.gid !== undefined;
-  let mode = change.mode === undefined ? posix.mode : (posix.mode & S_IFMT) | (change.mode & 0o7777);
-  // chown takes setuid and setgid from what is no directory (FUSE_HANDLE_KILLPRIV_V2 leaves that to us).
-  if ((owns || change.killSuidgid) && change.mode === undefined && !isDirectory) mode = withoutSuidgid(mode);
-  const uid = change.uid ?? posix.uid;
-  const gid = change.gid ?? posix.gid;
-  const atime = timeOf(change.atime, posix.atime);
-  const mtime = timeOf(change.mtime, posix.mtime);
-  const isSame =
-    mode === posix.mode &&
-    uid === posix.uid &&
-    gid === posix.gid &&
-    compareTimes(atime, posix.atime) === 0 &&
-    compareTimes(mtime, posix.mtime) === 0;
-  if (isSame) return posix;
-  const based = mode !== posix.mode && posix.xattrs.has(ACL_ACCESS) ? withModeInAcl(posix, mode) : posix;
-  return { ...based, mode, uid, gid, atime, mtime, ctime: change.ctime ?? now };
 }
