@@ -212,8 +212,12 @@ class Snapshot {
     const { key } = this.#directory;
     if (listing.unordered || !store.features.orderedListing) {
       const at = clock.monotonic();
-      const page = await store.list({ prefix: key, delimiter: '/', continuation: listing.continuation! }, { signal });
-      return { page, at };
+      // Renamed: from the beginning, for all names are held until the last, and each is held once.
+      const token = this.#key === key ? listing.continuation : undefined;
+      this.#key = key;
+      const from = token === undefined ? {} : { continuation: token };
+      const page = await store.list({ prefix: key, delimiter: '/', ...from }, { signal });
+      return this.#directory.key === key ? { page, at } : await this.#nextPage(listing, signal);
     }
     if (this.#pages?.directory !== key) {
       // The first page has come, or the directory was renamed meanwhile: then its token is another directory's.

@@ -192,3 +192,22 @@ t.test('old markers of directories at the end of a page', async t => {
   t.equal(names.length, 701);
   t.equal(new Set(names).size, 701);
 });
+
+t.test('a directory of a store in no order is renamed between two pages', async t => {
+  const test = filled(500, { storeOptions: { features: { orderedListing: false }, pageKeys: 100 } });
+  const { kernel, store } = test;
+  let isRenamed = false;
+  store.intercept(async (call, proceed) => {
+    const isThird = call.list?.continuation !== undefined && store.count('ListObjectsV2') > 2;
+    if (!isThird || isRenamed) return proceed();
+    isRenamed = true;
+    await kernel.rename('/d', '/x');
+    return proceed();
+  });
+  const names = (await kernel.readdir('/d')).map(entry => entry.name);
+  t.ok(isRenamed);
+  t.strictSame(
+    names,
+    Array.from({ length: 500 }, (_, i) => name(i)),
+  );
+});
