@@ -92,10 +92,19 @@ export interface Clock {
   after(ms: number, callback: () => void): () => void;
 }
 
+/** ms that a timer of Node can wait; asked for more it fires at once (`stat_cache_expire` may be a year). */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   after(ms, callback) {
+    if (ms > LONGEST_TIMER) {
+      let cancel = systemClock.after(LONGEST_TIMER, () => {
+        cancel = systemClock.after(ms - LONGEST_TIMER, callback);
+      });
+      return () => cancel();
+    }
     const timer = setTimeout(callback, ms);
     timer.unref();
     return () => clearTimeout(timer);
