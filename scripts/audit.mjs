@@ -1,7 +1,7 @@
 // Known holes in what people get with s3mount: `npm audit` of the packages that it runs with, and what it means.
 //
 //     npm run audit                                            the registry that npm is set up with
-//     npm run audit -- --registry=https://registry.npmjs.org   another one
+//     npm run audit -- --registry=ADDRESS   another one
 //
 // Exit code 0: none are known. 1: there are some. 2: the registry does not tell; private mirrors often do not.
 import { spawnSync } from 'node:child_process';
