@@ -55,6 +55,8 @@ export interface Owner {
 export interface Times {
   readonly possible: readonly bigint[];
   readonly isExact: boolean;
+  /** Set while any time would have done: with the next change of content any will do again. */
+  readonly isAfterAny?: boolean;
 }
 
 /** A directory's own times are kept by this mount only: they are compared just after they were set. */
@@ -335,7 +337,8 @@ export class ReferenceFileSystem {
     const entry = this.entry(path);
     const { possible } = entry.mtime;
     const isUnsaved = entry instanceof ModelFile && entry.isUnsaved;
-    entry.mtime = { possible: isUnsaved ? [...possible, mtime] : [mtime], isExact: true };
+    const isAfterAny = isUnsaved && (possible.length === 0 || entry.mtime.isAfterAny === true);
+    entry.mtime = { possible: isUnsaved ? [...possible, mtime] : [mtime], isExact: true, isAfterAny };
     marked(entry);
   }
 
@@ -526,7 +529,7 @@ function marked(entry: ModelEntry): void {
 function changed(file: ModelFile, now: Moment): void {
   file.mode = withoutSuidgid(file.mode);
   const before = file.isUnsaved ? file.mtime.possible : [];
-  const isAny = now === undefined || (file.isUnsaved && before.length === 0);
+  const isAny = now === undefined || (file.isUnsaved && (before.length === 0 || file.mtime.isAfterAny === true));
   file.mtime = isAny ? ANY_TIME : { possible: [...before, now], isExact: false };
   file.isUnsaved = true;
   file.isBare = false;

@@ -89,6 +89,35 @@ const found: readonly Found<Command | Group>[] = [
       },
     ],
   ],
+  [
+    'times set while the upload of what was written before is under way give way to those of the next write',
+    [
+      { do: 'open', at: { below: 0, name: 'a' }, flags: RDWR_CREAT, mode: 0o644 },
+      {
+        commands: [
+          { do: 'write', file: 0, offset: 131_071, length: 70_000, tag: 0 },
+          { do: 'forgetNames' },
+          { do: 'ftruncate', file: 0, size: 0 },
+        ],
+        delays: [0],
+      },
+      {
+        commands: [
+          { do: 'advance', ms: 1 },
+          { do: 'ftruncate', file: 0, size: 300_000 },
+        ],
+        delays: [0],
+      },
+      {
+        commands: [
+          { do: 'open', at: { below: 0, name: 'a' }, flags: 0, mode: 0o644 },
+          { do: 'utimens', at: { existing: 'file', index: 0 }, ms: 0 },
+        ],
+        delays: [0],
+      },
+      { do: 'fallocate', file: 0, mode: 17, offset: -5000, length: 1 },
+    ],
+  ],
 ];
 
 playAgain(found, runSteps);
