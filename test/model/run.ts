@@ -121,7 +121,8 @@ function checkInode(world: World, inode: Inode, held: ReadonlySet<number>): void
     nodeid === ROOT_NODEID ||
     held.has(nodeid) ||
     inode.metadataUnsaved ||
-    (inode instanceof DirectoryInode && inode.children.size > 0) ||
+    // What is listed ahead of a walker is let go when its listing has come.
+    (inode instanceof DirectoryInode && (inode.children.size > 0 || inode.loading !== undefined)) ||
     (inode instanceof FileInode && (inode.unsaved || inode.opens > 0));
   if (!isNeeded) world.fail(`${label} is needed by nobody and was not let go`);
 }

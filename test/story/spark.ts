@@ -128,7 +128,7 @@ print(len(keys), [key for key in keys if '_temporary' in key])
 export const spark = {
   async "Spark's table by the S3 API, read here while and after it is written"(t: Test, scene: Scene): Promise<void> {
     scene.laptop.python(CLUSTER, 'run');
-    t.ok(existsSync(scene.path('spark/table/_temporary')), 'a job that runs');
+    t.ok(await eventually(() => existsSync(scene.path('spark/table/_temporary')), SEEN), 'a job that runs');
     scene.rstudio.run('find', [scene.path('spark/table'), '-ls']);
     scene.laptop.python(CLUSTER, 'commit');
     t.ok(await eventually(() => existsSync(scene.path('spark/table/_SUCCESS')), SEEN), '_SUCCESS: the table is there');
