@@ -5,7 +5,9 @@
  * mix. What was never saved may be gone: a journal is not there yet.
  */
 import { HIDDEN_PREFIX } from '../../src/fs/keys.ts';
+import { hiddenPlace } from '../../src/fs/leftovers.ts';
 import { RENAME_EXCHANGE } from '../../src/fuse/ops.ts';
+import { DEFAULT_OPTIONS } from '../support/filesystem.ts';
 import { actionOf, type Command, pathOf } from './commands.ts';
 import { ModelDirectory, ModelFile, ModelSpecial, type ReferenceFileSystem } from './reference.ts';
 import { runCommand, turns } from './run.ts';
@@ -92,6 +94,8 @@ function checkWhole(
   }
   for (const key of world.store.keys()) {
     const bytes = world.store.bytes(key)!;
+    // Cut off, an object of zeros is still that; a later mount takes it away (`Leftovers`).
+    if (key.startsWith(hiddenPlace('zeros', DEFAULT_OPTIONS.hostname)) && bytes.every(byte => byte === 0)) continue;
     if (!key.endsWith('/') && !known.some(each => Buffer.compare(each, bytes) === 0)) world.fail(`${key} is torn`);
   }
 }
