@@ -4,22 +4,23 @@
  * Whoever holds memory that can be given up registers as a reclaimer (the block cache). Take memory before locks, or a
  * full budget deadlocks: the holder of the lock waits for memory that only a save under that lock would free.
  */
-import { StoreError } from '../errors.ts';
+import { WaitingLine } from './waiting-line.ts';
 
 /** Gives up at least `bytes` if it can; returns how many it gave up. They were released to the budget already. */
 export type Reclaimer = (bytes: number) => number;
-
-interface Waiter {
-  readonly bytes: number;
-  readonly reserve: number;
-  grant(): void;
-}
 
 export class Budget {
   readonly total: number;
   #used = 0;
   readonly #reclaimers: Reclaimer[] = [];
-  readonly #waiters: Waiter[] = [];
+  readonly #waiters = new WaitingLine<{ readonly bytes: number; readonly reserve: number }>(
+    'memory',
+    () => {
+      for (const listener of this.#pressure) listener();
+      this.#serve();
+    },
+    () => this.#serve(),
+  );
   readonly #pressure: (() => void)[] = [];
 
   /** `total` in bytes. */
@@ -56,31 +57,8 @@ export class Budget {
    */
   acquire(bytes: number, reserve = 0, signal?: AbortSignal): void | Promise<void> {
     if (this.#waiters.length === 0 && this.#take(bytes, reserve)) return;
-    return new Promise<void>((resolve, reject) => {
-      const abort = (): void => {
-        this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
-        reject(new StoreError('aborted', 'interrupted while waiting for memory'));
-        this.#serve();
-      };
-      const waiter: Waiter = {
-        bytes,
-        reserve,
-        grant: () => {
-          signal?.removeEventListener('abort', abort);
-          resolve();
-        },
-      };
-      if (signal?.aborted) {
-        reject(new StoreError('aborted', 'interrupted while waiting for memory'));
-        return;
-      }
-      signal?.addEventListener('abort', abort, { once: true });
-      // Those with a smaller reserve drain the budget: they go before those who fill it.
-      const place = this.#waiters.findIndex(other => other.reserve > reserve);
-      this.#waiters.splice(place < 0 ? this.#waiters.length : place, 0, waiter);
-      for (const listener of this.#pressure) listener();
-      this.#serve();
-    });
+    // Those with a smaller reserve drain the budget: they go before those who fill it.
+    return this.#waiters.wait({ bytes, reserve }, signal, other => other.reserve > reserve);
   }
 
   release(bytes: number): void {
@@ -106,11 +84,9 @@ export class Budget {
     // A reclaimer releases from within #take: one loop at a time.
     if (this.#serving) return;
     this.#serving = true;
-    while (this.#waiters.length > 0) {
-      const first = this.#waiters[0]!;
+    for (let first = this.#waiters.first; first; first = this.#waiters.first) {
       if (!this.#take(first.bytes, first.reserve)) break;
-      this.#waiters.shift();
-      first.grant();
+      this.#waiters.serveFirst();
     }
     this.#serving = false;
   }

@@ -4,24 +4,28 @@
  * A full journal slows writers down first: what S3 takes meanwhile makes room. Only where nothing was freed for a while is
  * it full for good, and then write(2) says so, never close(2).
  */
-import type { Waiter as Asking, Clock } from '../concurrency.ts';
-import { FsError, StoreError } from '../errors.ts';
+import type { Clock, Waiter } from '../concurrency.ts';
+import { FsError } from '../errors.ts';
+import { WaitingLine } from './waiting-line.ts';
 
 /** ms without a byte freed until writers get ENOSPC: the time in which S3 answers, or does not answer any more. */
 const FULL_AFTER = 30_000;
-
-interface Waiter {
-  readonly bytes: number;
-  readonly isForDisk: boolean;
-  resolve(): void;
-  reject(error: unknown): void;
-}
 
 export class JournalRoom {
   readonly #clock: Clock;
   readonly #fits: (bytes: number, isForDisk: boolean) => boolean;
   readonly #why: () => string;
-  readonly #waiters: Waiter[] = [];
+  readonly #waiters = new WaitingLine<{ readonly bytes: number; readonly isForDisk: boolean }>(
+    'room in the journal',
+    () => {
+      if (!this.#cancel) this.#watch();
+      for (const each of this.pressed) each();
+    },
+    () => {
+      if (this.#waiters.length === 0) this.#unwatch();
+      else this.serve();
+    },
+  );
   /** Bytes that will be appended at a close: nobody else gets them. */
   #promised = 0;
   #cancel: (() => void) | undefined;
@@ -84,51 +88,22 @@ export class JournalRoom {
   /** Looks whether those who wait find room now. */
   serve(): void {
     if (this.#waiters.length === 0) return;
-    while (
-      this.#waiters.length > 0 &&
-      this.#fits(this.#waiters[0]!.bytes + this.#promised, this.#waiters[0]!.isForDisk)
-    ) {
-      const first = this.#waiters.shift()!;
+    for (let first = this.#waiters.first; first; first = this.#waiters.first) {
+      if (!this.#fits(first.bytes + this.#promised, first.isForDisk)) break;
       this.#promised += first.bytes;
-      first.resolve();
+      this.#waiters.serveFirst();
     }
     if (this.#waiters.length === 0) this.#unwatch();
   }
 
   /** The same as `tryPromise`, waiting. @throws {FsError} ENOSPC; {StoreError} `aborted`. */
-  async promise(bytes: number, isForDisk: boolean, asking?: Asking): Promise<void> {
+  async promise(bytes: number, isForDisk: boolean, waiter?: Waiter): Promise<void> {
     if (this.tryPromise(bytes, isForDisk)) return;
     if (this.#isFull) {
       for (const each of this.pressed) each();
       throw this.#full();
     }
-    const signal = asking?.signal;
-    if (signal?.aborted) throw interrupted();
-    await new Promise<void>((resolve, reject) => {
-      const leave = (): void => {
-        this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
-        reject(interrupted());
-        if (this.#waiters.length === 0) this.#unwatch();
-        // Those behind may ask for less.
-        else this.serve();
-      };
-      const waiter: Waiter = {
-        bytes,
-        isForDisk,
-        resolve: () => {
-          signal?.removeEventListener('abort', leave);
-          resolve();
-        },
-        reject: error => {
-          signal?.removeEventListener('abort', leave);
-          reject(error);
-        },
-      };
-      signal?.addEventListener('abort', leave, { once: true });
-      this.#waiters.push(waiter);
-      if (!this.#cancel) this.#watch();
-      for (const each of this.pressed) each();
-    });
+    await this.#waiters.wait({ bytes, isForDisk }, waiter?.signal);
   }
 
   #watch(): void {
@@ -136,7 +111,7 @@ export class JournalRoom {
     this.#cancel = this.#clock.after(FULL_AFTER, () => {
       this.#cancel = undefined;
       this.#isFull = true;
-      for (const waiter of this.#waiters.splice(0)) waiter.reject(this.#full());
+      this.#waiters.turnAway(() => this.#full());
     });
   }
 
@@ -151,8 +126,4 @@ export class JournalRoom {
       `no room for more unsaved bytes: ${this.#why()}, and S3 took nothing for ${FULL_AFTER / 1000} s`,
     );
   }
-}
-
-function interrupted(): StoreError {
-  return new StoreError('aborted', 'interrupted while waiting for room in the journal');
 }

@@ -9,9 +9,10 @@
  *    on their way that can be let go of when they arrive, writers wait for those: the network is the limit, not the disk.
  * 4. Memory is admitted before it is used, so that several writers together cannot overrun the share.
  */
-import { FsError, StoreError } from '../errors.ts';
+import { FsError } from '../errors.ts';
 import { BlockPool } from './block-pool.ts';
 import { Budget } from './budget.ts';
+import { WaitingLine } from './waiting-line.ts';
 
 /** A buffer of unsaved bytes with those who hold it. While `frozen` > 0 somebody is sending it: it must not change. */
 export class HeldBuffer {
@@ -41,13 +42,6 @@ export interface Spillable {
   spill(bytes: number): Promise<number>;
 }
 
-interface Waiter {
-  readonly bytes: number;
-  readonly signal: AbortSignal | undefined;
-  resolve(): void;
-  reject(error: unknown): void;
-}
-
 /** Half of the budget: the other half serves reads, what is read to be sent, and what is in flight. */
 const SHARE_OF_BUDGET = 0.5;
 /** Spilling starts before writers have to wait, and stops well below, so that it does not start for every block. */
@@ -69,7 +63,12 @@ export class UnsavedMemory {
   /** Bytes kept free for those who save, whenever a writer asks for memory. */
   readonly #reserve: number;
   readonly #holders = new Set<Spillable>();
-  readonly #waiters: Waiter[] = [];
+  /** What each waits for, in bytes. */
+  readonly #waiters = new WaitingLine<number>(
+    'memory for unsaved bytes',
+    () => this.#relieve(),
+    () => this.#serve(),
+  );
   #held = 0;
   #busy = 0;
   #relieving = false;
@@ -121,9 +120,9 @@ export class UnsavedMemory {
       this.#busy++;
       return;
     }
-    if (signal?.aborted) throw interrupted();
-    if (this.#waiters.length === 0 && this.#fits(bytes)) this.#held += bytes;
-    else await this.#wait(bytes, signal);
+    const isThere = this.#waiters.length === 0 && this.#fits(bytes) && !signal?.aborted;
+    if (isThere) this.#held += bytes;
+    else await this.#waiters.wait(bytes, signal);
     this.#busy++;
     try {
       await this.budget.acquire(bytes, Math.min(this.#reserve, Math.max(0, this.budget.total - bytes)), signal);
@@ -181,42 +180,16 @@ export class UnsavedMemory {
     return this.#held === 0 || this.#held + bytes <= this.limit;
   }
 
-  #wait(bytes: number, signal: AbortSignal | undefined): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const leave = (): void => {
-        this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
-        reject(interrupted());
-        this.#serve();
-      };
-      const waiter: Waiter = {
-        bytes,
-        signal,
-        resolve: () => {
-          signal?.removeEventListener('abort', leave);
-          resolve();
-        },
-        reject: error => {
-          signal?.removeEventListener('abort', leave);
-          reject(error);
-        },
-      };
-      signal?.addEventListener('abort', leave, { once: true });
-      this.#waiters.push(waiter);
-      this.#relieve();
-    });
-  }
-
   #serve(): void {
-    while (this.#waiters.length > 0 && this.#fits(this.#waiters[0]!.bytes)) {
-      const first = this.#waiters.shift()!;
-      this.#held += first.bytes;
-      first.resolve();
+    while (this.#waiters.first !== undefined && this.#fits(this.#waiters.first)) {
+      this.#held += this.#waiters.first;
+      this.#waiters.serveFirst();
     }
   }
 
   #wanted(): number {
-    const first = this.#waiters[0];
-    if (first) return Math.max(this.#held + first.bytes - this.limit, this.#held - this.limit * SPILL_DOWN_TO);
+    const { first } = this.#waiters;
+    if (first !== undefined) return Math.max(this.#held + first - this.limit, this.#held - this.limit * SPILL_DOWN_TO);
     return this.#held > this.limit * SPILL_DOWN_TO ? this.#held - this.limit * SPILL_DOWN_TO : 0;
   }
 
@@ -254,11 +227,11 @@ export class UnsavedMemory {
     this.#relieving = false;
     // Where no file has bytes in memory a reply on its way holds them, and lets go of them soon.
     const stuck = this.#busy === 0 && [...this.#holders].some(holder => holder.heldBytes > 0);
-    if (stuck && this.#waiters.length > 0 && !this.#fits(this.#waiters[0]!.bytes)) {
+    if (stuck && this.#waiters.first !== undefined && !this.#fits(this.#waiters.first)) {
       const reason = failure instanceof Error ? failure.message : 'no directory to spool to';
-      for (const waiter of this.#waiters.splice(0)) {
-        waiter.reject(new FsError('ENOSPC', `no room for more unsaved bytes: ${reason}`, { cause: failure }));
-      }
+      this.#waiters.turnAway(
+        () => new FsError('ENOSPC', `no room for more unsaved bytes: ${reason}`, { cause: failure }),
+      );
     }
   }
 
@@ -289,8 +262,4 @@ export class UnsavedMemory {
     }
     return largest;
   }
-}
-
-function interrupted(): StoreError {
-  return new StoreError('aborted', 'interrupted while waiting for memory for unsaved bytes');
 }
