@@ -5,6 +5,7 @@
  * after they were written; a name that was made or removed is safe once `syncDirectory` has; until then any of it may be
  * there after a power cut, in any order, a write also in part.
  */
+import { readSync, writevSync } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, readFile, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type DiskSpace, diskSpace } from './disk-space.ts';
@@ -37,19 +38,60 @@ export interface JournalDirectory {
   space(): Promise<{ readonly free: number; readonly total: number }>;
 }
 
+/**
+ * Up to so many bytes are written and read by the calling thread: into the page cache that takes some 10 µs, and by way of
+ * the thread pool two sleeping threads have to wake up for it (a file of 4 KiB under `write_back` makes six such calls).
+ */
+const AT_ONCE = 64 * 1024;
+/** ms that such a call may take: a disk that makes writers wait is given a thread, for everybody else's sake. */
+const SLOW = 5;
+/** ms for which it keeps the thread. */
+const SLOW_FOR = 10_000;
+
+/** Tells what the calling thread may do itself, by how long that took lately. */
+export class QuickCalls {
+  readonly #now: () => number;
+  #slowUntil = Number.NEGATIVE_INFINITY;
+
+  /** `now`: ms of a clock that never goes back. */
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
+  }
+
+  allow(bytes: number): boolean {
+    return bytes <= AT_ONCE && this.#now() >= this.#slowUntil;
+  }
+
+  run<T>(call: () => T): T {
+    const before = this.#now();
+    try {
+      return call();
+    } finally {
+      const after = this.#now();
+      if (after - before > SLOW) this.#slowUntil = after + SLOW_FOR;
+    }
+  }
+}
+
 class NodeJournalFile implements JournalFile {
   readonly #file: FileHandle;
+  readonly #quick: QuickCalls;
 
-  constructor(file: FileHandle) {
+  constructor(file: FileHandle, quick: QuickCalls) {
     this.#file = file;
+    this.#quick = quick;
   }
 
   async write(offset: number, buffers: readonly Uint8Array[]): Promise<void> {
     let at = offset;
     let rest = buffers.filter(buffer => buffer.length > 0);
+    const isQuick = this.#quick.allow(rest.reduce((sum, { length }) => sum + length, 0));
     while (rest.length > 0) {
       // IOV_MAX is 1024: what is beyond comes in the next round.
-      const { bytesWritten } = await this.#file.writev(rest.slice(0, 1024) as Uint8Array[], at);
+      const some = rest.slice(0, 1024) as Uint8Array[];
+      const bytesWritten = isQuick
+        ? this.#quick.run(() => writevSync(this.#file.fd, some, at))
+        : (await this.#file.writev(some, at)).bytesWritten;
       at += bytesWritten;
       let skip = bytesWritten;
       let whole = 0;
@@ -61,8 +103,12 @@ class NodeJournalFile implements JournalFile {
 
   async read(offset: number, into: Uint8Array): Promise<number> {
     let done = 0;
+    const isQuick = this.#quick.allow(into.length);
     while (done < into.length) {
-      const { bytesRead } = await this.#file.read(into, done, into.length - done, offset + done);
+      const left = into.length - done;
+      const bytesRead = isQuick
+        ? this.#quick.run(() => readSync(this.#file.fd, into, done, left, offset + done))
+        : (await this.#file.read(into, done, left, offset + done)).bytesRead;
       if (bytesRead === 0) break;
       done += bytesRead;
     }
@@ -81,6 +127,7 @@ class NodeJournalFile implements JournalFile {
 /** A directory of the local disk, made if need be (0700: names and bytes of files lie there). */
 export class NodeJournalDirectory implements JournalDirectory {
   readonly path: string;
+  readonly #quick = new QuickCalls();
 
   constructor(path: string) {
     this.path = path;
@@ -93,11 +140,11 @@ export class NodeJournalDirectory implements JournalDirectory {
 
   async create(name: string): Promise<JournalFile> {
     // Exclusive: a name that somebody has put there, a symlink say, is never opened.
-    return new NodeJournalFile(await open(join(this.path, name), 'wx+', 0o600));
+    return new NodeJournalFile(await open(join(this.path, name), 'wx+', 0o600), this.#quick);
   }
 
   async open(name: string): Promise<JournalFile> {
-    return new NodeJournalFile(await open(join(this.path, name), 'r+'));
+    return new NodeJournalFile(await open(join(this.path, name), 'r+'), this.#quick);
   }
 
   readAll(name: string): Promise<Uint8Array> {

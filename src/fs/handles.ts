@@ -1,11 +1,11 @@
 /** Open files and directories by handle number: what belongs to one open, not to the inode. */
-import { readdirSync, readFileSync } from 'node:fs';
 import { newCursor, type ReadCursor } from '../cache/read-plan.ts';
 import { findingsOfWrongBytes } from '../cache/stored-content.ts';
 import { FsError } from '../errors.ts';
 import type { DirectoryReader } from './directory.ts';
 import type { FileInode } from './inode.ts';
 import { O_ACCMODE, O_RDONLY } from './modes.ts';
+import { Threads } from './processes.ts';
 
 export interface FileHandle {
   readonly fh: number;
@@ -21,6 +21,7 @@ export interface FileHandle {
 }
 
 export class HandleTable {
+  readonly threads = new Threads();
   readonly #files = new Map<number, FileHandle>();
   readonly #directories = new Map<number, DirectoryReader>();
   #next = 1;
@@ -33,7 +34,7 @@ export class HandleTable {
   openFile(inode: FileInode, flags: number, thread: number): FileHandle {
     const isWritable = (flags & O_ACCMODE) !== O_RDONLY;
     // Only a writer's flushes ask who opened.
-    const opener = isWritable ? processOf(thread) : undefined;
+    const opener = isWritable ? this.threads.processOf(thread) : undefined;
     const handle = {
       fh: this.#next++,
       inode,
@@ -75,33 +76,5 @@ export class HandleTable {
     const reader = this.directory(fh);
     this.#directories.delete(fh);
     return reader;
-  }
-}
-
-/** The process of a thread: FUSE tells threads. Undefined where /proc does not tell. */
-export function processOf(thread: number): number | undefined {
-  if (thread <= 0) return undefined;
-  try {
-    const match = /^Tgid:\s*(\d+)/m.exec(readFileSync(`/proc/${thread}/status`, 'latin1'));
-    return match ? Number(match[1]) : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-/** Whether a process has a descriptor of this inode; undefined where /proc does not tell. Does not touch the mount. */
-export function holdsDescriptor(pid: number, ino: bigint): boolean | undefined {
-  const wanted = `ino:\t${ino}\n`;
-  try {
-    for (const fd of readdirSync(`/proc/${pid}/fdinfo`)) {
-      try {
-        if (readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'latin1').includes(wanted)) return true;
-      } catch {
-        // Closed meanwhile.
-      }
-    }
-    return false;
-  } catch {
-    return undefined;
   }
 }

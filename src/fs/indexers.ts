@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { FsError } from '../errors.ts';
 import type { Environment } from './environment.ts';
-import { processOf } from './handles.ts';
+import { processOf } from './processes.ts';
 
 /**
  * /proc/PID/comm, which has 15 bytes. updatedb and its variants of mlocate and plocate (`updatedb.plocate`); baloo of KDE

@@ -60,11 +60,13 @@ export class Names {
     return key;
   }
 
-  /** Local bookkeeping of a directory whose entries changed: its mtime and ctime, in this mount only. */
+  /**
+   * Local bookkeeping of a directory whose entries changed: its mtime and ctime, in this mount only. The kernel need not be
+   * told: it forgets the attributes of a directory by itself when it has changed its entries (fs/fuse/dir.c, fuse_dir_changed).
+   */
   touchParent(parent: DirectoryInode): void {
     const now = this.now();
     parent.posix = { ...parent.posix, mtime: now, ctime: now };
-    this.#environment.notifier?.invalidateInode(parent.nodeid);
   }
 
   /** Gives an inode another place and name; `isNew`: nothing had that name. */

@@ -10,13 +10,14 @@ import { FileContent } from '../cache/file-content.ts';
 import { FsError, isStoreError } from '../errors.ts';
 import type { OpenReply, RequestContext, Timestamp } from '../fuse/ops.ts';
 import type { Environment } from './environment.ts';
-import { type FileHandle, type HandleTable, holdsDescriptor, processOf } from './handles.ts';
+import type { FileHandle, HandleTable } from './handles.ts';
 import { type FileInode, isNameSettled } from './inode.ts';
 import { interruptible } from './metadata-requests.ts';
 import { O_ACCMODE, O_DIRECT, O_RDONLY, O_TRUNC, withoutSuidgid } from './modes.ts';
 import type { Namespace } from './namespace.ts';
 import type { Orphans } from './orphans.ts';
 import { timestampOf } from './posix.ts';
+import { holdsDescriptor } from './processes.ts';
 import type { QueuedSaves } from './queued-saves.ts';
 import type { Saver } from './saver.ts';
 
@@ -226,7 +227,7 @@ export class OpenFiles {
     if (!inode.content?.unsaved || inode.unlinked || !isWriter(handle)) return;
     const { opener } = handle;
     if (opener !== undefined) {
-      const closer = processOf(ctx.pid);
+      const closer = this.#handles.threads.processOf(ctx.pid);
       // A child that only inherited the descriptor: whoever opened it still has it, and RELEASE comes at the last. Or the
       // opener has moved it, as dd and each shell do for `> file` (open, dup2, close): an empty object would be saved
       // before the first byte is written.

@@ -3,7 +3,9 @@
  *
  * 1. Node cannot wait for /dev/fuse in its event loop. So one `fs.read` is parked in the thread pool; its return wakes the
  *    loop, which then empties a second, non-blocking descriptor of the same connection by direct system calls and parks
- *    the next read only when nothing is left. Under load that is one system call for each request and one for its answer.
+ *    the next read only when nothing is left, and still nothing after one turn of the loop: answers that needed no more
+ *    than that (a promise, a byte on a socket) bring the next request. Under load that is one system call for each request
+ *    and one for its answer.
  * 2. A request is answered on the descriptor that it was read from (`channel`): on the other one the kernel does not find
  *    it, and its caller would wait for ever.
  * 3. A buffer whose bytes an operation still uses (the data of a WRITE that is answered later) must not be read into. It is
@@ -84,8 +86,7 @@ export interface Device {
   readonly parkedChannel: number;
 }
 
-/** Returns whether the request has been answered (or needs no answer) when it returns. */
-export type RequestHandler = (buffer: RequestBuffer, channel: number) => boolean;
+export type RequestHandler = (buffer: RequestBuffer, channel: number) => void;
 
 /** Decides whether to look again: as long as it pays, and seldom when it does not, so that a slow load costs no CPU. */
 class Spin {
@@ -122,7 +123,9 @@ export class FuseDevice implements Device {
   readonly #idle: RequestBuffer[] = [];
   #pinned = 0;
   readonly #spin = new Spin();
-  #handler: RequestHandler = () => true;
+  /** Answers sent. */
+  #answers = 0;
+  #handler: RequestHandler = () => {};
   #ended = false;
   #resolveEnded!: (end: SessionEnd) => void;
   #notifying: Promise<void> = Promise.resolve();
@@ -170,6 +173,7 @@ export class FuseDevice implements Device {
   send(channel: number, length: number): number {
     // A closed descriptor's number may be somebody else's file by now.
     if (this.#ended) return ERRNO.ENODEV;
+    this.#answers++;
     const libc = this.#libc;
     if (libc) return libc.write(channel, this.#replyAddress, length) < 0 ? libc.errno() : 0;
     return errnoOf(() => fs.writeSync(channel, this.reply.bytes, 0, length));
@@ -185,6 +189,7 @@ export class FuseDevice implements Device {
       }
       return this.send(channel, OUT_HEADER_SIZE + total);
     }
+    this.#answers++;
     const libc = this.#libc;
     const gathered = slices.length > MOST_SLICES ? [joined(slices, total)] : slices;
     if (!libc) {
@@ -255,24 +260,28 @@ export class FuseDevice implements Device {
       if (!this.#ended) this.#park();
       return;
     }
-    const answered = this.#deliver(length, this.#fd);
+    const answers = this.#answers;
+    this.#deliver(length, this.#fd);
     if (this.#drained < 0) this.#park();
-    else this.#drainAfter(answered);
+    else this.#drainSince(answers, false);
   };
 
-  readonly #drain = (): void => this.#drainAfter(false);
+  readonly #drain = (): void => this.#drainSince(this.#answers, false);
 
-  /** Reads and delivers what has come; `answered`: the request just delivered has its answer. */
-  #drainAfter(answered: boolean): void {
+  /** Reads and delivers what has come; `answers`: sent before the request that was delivered last. */
+  #drainSince(answers: number, afterTurn: boolean): void {
     const libc = this.#libc!;
-    let last = answered;
+    let before = answers;
+    let hasTurned = afterTurn;
     let idleSince = 0;
     for (let requests = 0; requests < REQUESTS_PER_TURN; ) {
       const length = libc.read(this.#drained, this.#current.address, REQUEST_CAPACITY);
       if (length >= 0) {
         if (idleSince > 0) this.#spin.paid();
         idleSince = 0;
-        last = this.#deliver(length, this.#drained);
+        before = this.#answers;
+        hasTurned = false;
+        this.#deliver(length, this.#drained);
         requests++;
         continue;
       }
@@ -284,8 +293,13 @@ export class FuseDevice implements Device {
         continue;
       }
       if (idleSince === 0) {
-        // An answer that is still to come needs the loop's turn more than the next request does.
-        if (last && this.#spin.worthwhile()) {
+        if (this.#answers === before) {
+          // An answer that is still to come needs the loop's turn more than the next request does.
+          if (hasTurned) this.#park();
+          else setImmediate(() => this.#drainSince(before, true));
+          return;
+        }
+        if (this.#spin.worthwhile()) {
           idleSince = performance.now();
           continue;
         }
@@ -297,16 +311,14 @@ export class FuseDevice implements Device {
     setImmediate(this.#drain);
   }
 
-  /** Returns whether the request has been answered. */
-  #deliver(length: number, channel: number): boolean {
+  #deliver(length: number, channel: number): void {
     const buffer = this.#current;
     if (!buffer.begin(length)) {
       this.#log.error({ length }, 'the kernel sent a request without a valid header; it cannot be answered');
-      return true;
+      return;
     }
-    const answered = this.#handler(buffer, channel);
+    this.#handler(buffer, channel);
     if (buffer.pinned) this.#current = this.#idle.pop() ?? this.#newBuffer();
-    return answered;
   }
 
   #readFailed(errno: number): void {

@@ -1,10 +1,10 @@
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync, writevSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
 import { Journal, type JournalOptions } from '../../src/cache/journal.ts';
-import { NodeJournalDirectory } from '../../src/cache/journal-files.ts';
+import { NodeJournalDirectory, QuickCalls } from '../../src/cache/journal-files.ts';
 import { encodeRecord, fileHeader, HEADER_BYTES, scanFile } from '../../src/cache/journal-record.ts';
 import { silentTelemetry } from '../../src/telemetry.ts';
 import { LossyDisk } from '../support/lossy-disk.ts';
@@ -321,4 +321,24 @@ t.test('on a real disk: for its owner only, and there for the next one', async t
   const again = await open(directory);
   t.equal(Buffer.from(await again.journal.body(again.found[0]!.entry)).toString(), body.join(''));
   await again.journal.close();
+});
+
+t.test('small writes are done at once until the disk makes one wait', async t => {
+  let now = 0;
+  const quick = new QuickCalls(() => now);
+  const take = (ms: number): void =>
+    quick.run(() => {
+      now += ms;
+    });
+  t.ok(quick.allow(4096));
+  t.notOk(quick.allow(1024 * 1024), 'large ones go to the thread pool');
+  take(1);
+  t.ok(quick.allow(4096));
+  take(200);
+  t.notOk(quick.allow(4096), 'others than the writer would wait');
+  now += 9999;
+  t.notOk(quick.allow(4096));
+  now += 1;
+  t.ok(quick.allow(4096));
+  t.throws(() => quick.run(() => writevSync(-1, [Buffer.alloc(1)])), { code: 'ERR_OUT_OF_RANGE' });
 });

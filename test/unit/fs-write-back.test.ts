@@ -129,6 +129,21 @@ t.test('rm a; echo > a and mv a b; echo > a come out right', async t => {
   t.same(store.keys(), ['a', 'b']);
 });
 
+t.test('files that come one after the other share the syncs of the journal', async t => {
+  const { kernel, store, drive, filesystem, clock, writeBack } = await mount();
+  await kernel.mkdir('/d');
+  await drive(filesystem.drain());
+  const syncs = (): number => writeBack.disk.events.filter(({ kind }) => kind === 'sync').length;
+  const before = syncs();
+  for (let i = 0; i < 200; i++) {
+    await kernel.writeFile(`/d/${i}`, 'x');
+    await clock.advance(2);
+  }
+  await drive(filesystem.drain());
+  t.equal(store.keys().length, 201);
+  t.ok(syncs() - before <= 25, `${syncs() - before} syncs in 400 ms, 200 files`);
+});
+
 t.test('a slow rm -r of many directories: few requests for deletes, no LIST for each directory', async t => {
   const { kernel, store, clock, drive, filesystem } = await mount();
   for (let i = 0; i < 40; i++) {
