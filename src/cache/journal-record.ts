@@ -10,7 +10,7 @@
  * it was synced: there a gap is rot, and each record stands for itself.
  */
 import { randomBytes } from 'node:crypto';
-import { crc32 } from 'node:zlib';
+import { crc32 } from '../crc32.ts';
 
 /** What a record says; a JSON object, whose meaning is that of who wrote it. */
 export type RecordMeta = Readonly<Record<string, unknown>> & { readonly t: string };

@@ -9,7 +9,7 @@
  * an enemy: the files are the user's own, 0600.
  */
 import { createHash } from 'node:crypto';
-import { crc32 } from 'node:zlib';
+import { crc32 } from '../crc32.ts';
 import type { ObjectVersion } from '../s3/store.ts';
 
 /** Ends with the format's version: another format, another magic. */

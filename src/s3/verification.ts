@@ -6,8 +6,8 @@
  * ones come in ranges, for which S3 tells no checksum; of them length, range and ETag are checked.
  */
 import { createHash } from 'node:crypto';
-import { crc32 } from 'node:zlib';
 import { crc32c, crc64nvme } from '../crc.ts';
+import { crc32 } from '../crc32.ts';
 import type { Telemetry } from '../telemetry.ts';
 import type { Headers } from './object-headers.ts';
 
