@@ -78,8 +78,21 @@ export class MetadataOperations {
     this.#expectXattrs(name);
     // `ls -l` asks twice for each file: the answer costs no promise and no signal where it is at hand.
     const isKnown = !(inode instanceof FileInode) || inode.exact || this.#environment.options.stat === 'list';
-    if (isKnown) return xattrOf(inode, name);
-    return this.#namespace.exactly(inode, ctx.signal).then(exact => xattrOf(exact, name));
+    if (isKnown) return this.#xattrOf(inode, name);
+    return this.#namespace.exactly(inode, ctx.signal).then(exact => this.#xattrOf(exact, name));
+  }
+
+  #xattrOf(inode: Inode, name: string): Uint8Array {
+    const value = inode.posix.xattrs.get(name);
+    if (value) return value;
+    if (name === SELINUX_LABEL || (isAcl(name) && this.#overridesModes)) throw NONE_HERE;
+    throw NO_XATTR;
+  }
+
+  /** Then the kernel does not enforce ACLs, and asks for one each time that somebody else does. */
+  get #overridesModes(): boolean {
+    const { umask, fmask, dmask, uid, gid } = this.#environment.options;
+    return (umask ?? fmask ?? dmask ?? uid ?? gid) !== undefined;
   }
 
   async setxattr(nodeid: number, name: string, value: Uint8Array, flags: number): Promise<void> {
@@ -119,20 +132,18 @@ export class MetadataOperations {
 
   /** Where modes are not the objects' own, ACLs beside them mean nothing; `ls -l` that is told so asks once and not for each file. */
   #isRefused(name: string): boolean {
-    return this.#environment.options.stat === 'list' && (name === ACL_ACCESS || name === ACL_DEFAULT);
+    return this.#environment.options.stat === 'list' && isAcl(name);
   }
 }
 
 /** One for all: the usual answer to `ls -l`, whose stack nobody reads and which would cost more than the rest. */
 const NO_XATTR = new FsError('ENODATA');
 const SELINUX_LABEL = 'security.selinux';
-/** `ls -l` asks for the label of each file unless it is told once that there are none here. */
-const NO_LABELS = new FsError('EOPNOTSUPP');
+/** `ls -l` asks for the label and the ACL of each file unless it is told once that there are none here. */
+const NONE_HERE = new FsError('EOPNOTSUPP');
 
-function xattrOf(inode: Inode, name: string): Uint8Array {
-  const value = inode.posix.xattrs.get(name);
-  if (!value) throw name === SELINUX_LABEL ? NO_LABELS : NO_XATTR;
-  return value;
+function isAcl(name: string): boolean {
+  return name === ACL_ACCESS || name === ACL_DEFAULT;
 }
 
 /** The attributes after a setattr; the same object where nothing changes but ctime. */

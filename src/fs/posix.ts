@@ -38,8 +38,8 @@ export interface FullPosix {
 
 export type MetadataStyle = 's3fs' | 'aws' | 'both' | 'none';
 
-/** No object above this size can be a link, none but an empty one a directory or device: bytes (PATH_MAX). */
-export const MAX_LINK = 4096;
+/** No object above this size can be a link (PATH_MAX counts a NUL), none but an empty one a directory or device: bytes. */
+export const MAX_LINK = 4095;
 
 type Metadata = Readonly<Record<string, string>>;
 
@@ -297,7 +297,7 @@ const DIRECTORY_TYPES: ReadonlySet<string> = new Set(['application/x-directory',
 export function objectType(posix: StoredPosix, contentType: string | undefined, size: number): number {
   if (posix.symlinkTarget !== undefined) return S_IFLNK;
   const type = (posix.mode ?? 0) & S_IFMT;
-  if (type === S_IFLNK && size > 0 && size < MAX_LINK) return S_IFLNK;
+  if (type === S_IFLNK && size > 0 && size <= MAX_LINK) return S_IFLNK;
   if (size > 0) return S_IFREG;
   if (type !== 0 && type !== S_IFLNK) return type;
   return contentType !== undefined && DIRECTORY_TYPES.has(contentType.split(';')[0]!.trim()) ? S_IFDIR : S_IFREG;

@@ -169,6 +169,18 @@ t.test('M9 extended attributes', async t => {
   await on.kernel.setattr('/f', { mode: 0o640 });
   const changed = Buffer.from(await on.kernel.getxattr('/f', 'system.posix_acl_access'));
   t.equal(changed.readUInt16LE(6 + 3 * 8), 4, 'chmod sets the mask');
+
+  await on.kernel.writeFile('/g', 'x');
+  t.equal(await errnoOf(on.kernel.getxattr('/g', 'system.posix_acl_access')), 'ENODATA');
+  for (const override of ['umask', 'fmask', 'dmask', 'uid', 'gid']) {
+    const masked = makeFileSystem({ options: { [override]: 0 } });
+    await masked.kernel.writeFile('/f', 'x');
+    for (const name of ['system.posix_acl_access', 'system.posix_acl_default'])
+      t.equal(await errnoOf(masked.kernel.getxattr('/f', name)), 'EOPNOTSUPP', override);
+    t.equal(await errnoOf(masked.kernel.getxattr('/f', 'user.a')), 'ENODATA');
+    await masked.kernel.setxattr('/f', 'system.posix_acl_access', acl);
+    t.equal((await masked.kernel.getxattr('/f', 'system.posix_acl_access')).length, acl.length, 'it is kept');
+  }
 });
 
 t.test('M10 times of a directory', async t => {

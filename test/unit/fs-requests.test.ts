@@ -47,3 +47,20 @@ t.test('a rename is a copy and a delete, of what is known', async t => {
     ['CopyObject', 'DeleteObject', 'CopyObject', 'DeleteObject'],
   );
 });
+
+t.test('the lookup of what is too large for a link, and its unlink, need the listing alone', async t => {
+  const { kernel, store } = makeFileSystem();
+  store.putForeign('d/link', Buffer.from('target'), { metadata: { mode: '41471' } });
+  store.putForeign('d/longest', Buffer.alloc(4095, 'x'), { metadata: { mode: '41471' } });
+  store.putForeign('d/page', Buffer.alloc(4096, 'x'), { metadata: { mode: '41471' } });
+  await kernel.stat('/d');
+  store.resetCalls();
+  await kernel.unlink('/d/page');
+  t.same(
+    store.calls.filter(({ key }) => key === 'd/page').map(({ operation }) => operation),
+    ['DeleteObject'],
+    'PATH_MAX counts a NUL: no target has 4096 bytes',
+  );
+  t.equal((await kernel.readlink('/d/longest')).length, 4095);
+  t.equal(await kernel.readlink('/d/link'), 'target');
+});
