@@ -9,7 +9,7 @@
  * second time for entries with attributes, which it does only for programs that stat what they read.
  */
 import { Semaphore } from '../concurrency.ts';
-import type { DirectoryEntry, DirectorySink, Entry } from '../fuse/ops.ts';
+import type { DirectoryEntry, DirectorySink, Entry, RequestContext } from '../fuse/ops.ts';
 import { attributesOf } from './attributes.ts';
 import { type Environment, limitsOf } from './environment.ts';
 import { DirectoryInode, FileInode, type Inode, typeBits } from './inode.ts';
@@ -49,7 +49,7 @@ export class DirectoryReader {
     this.#snapshot = undefined;
   }
 
-  async read(cookie: number, sink: DirectorySink, signal: AbortSignal): Promise<void> {
+  async read(cookie: number, sink: DirectorySink, waiter: Pick<RequestContext, 'signal'>): Promise<void> {
     if (cookie === 0 || !this.#snapshot) {
       // opendir or rewinddir: what is there now.
       this.#snapshot?.close();
@@ -65,11 +65,14 @@ export class DirectoryReader {
         continue;
       }
       const index = place - FIRST_ENTRY;
-      while (index >= snapshot.entries.length && !snapshot.ended) await snapshot.grow(signal);
+      while (index >= snapshot.entries.length && !snapshot.ended) await snapshot.grow(waiter.signal);
       const listed = snapshot.entries.at(index);
       if (!listed) return;
       // The kernel asks again for attributes only while somebody stats the entries.
-      if (sink.plus && this.#plusCalls > 1) await snapshot.describe(index, signal);
+      if (sink.plus && this.#plusCalls > 1) {
+        const asked = snapshot.describe(index);
+        if (asked) await interruptible(asked, waiter.signal);
+      }
       if (!sink.add(this.#entry(listed, place + 1, sink.plus, snapshot.at))) return;
     }
   }
@@ -301,18 +304,15 @@ class Snapshot {
     this.ended = true;
   }
 
-  /** Waits for the metadata of an entry, and asks for those of the entries behind it. */
-  async describe(index: number, signal: AbortSignal): Promise<void> {
-    if (this.#environment.options.stat === 'list') return;
+  /** The metadata of an entry, where they are on their way; asks for those of the entries behind it. */
+  describe(index: number): Promise<void> | undefined {
+    if (this.#environment.options.stat === 'list') return undefined;
     const end = Math.min(index + HEADS_AHEAD, this.entries.length);
     this.#askedTo = Math.max(this.#askedTo, index);
     for (; this.#askedTo < end; this.#askedTo++) this.#ask(this.#askedTo);
     // HEADs do not stop at the end of a page.
     if (end === this.entries.length && !this.ended) this.grow(new AbortController().signal).catch(() => {});
-    const asked = this.#asked.get(index);
-    if (!asked) return;
-    await interruptible(asked, signal);
-    this.#asked.delete(index);
+    return this.#asked.get(index);
   }
 
   #ask(index: number): void {
@@ -326,10 +326,8 @@ class Snapshot {
       if (found) this.#namespace.release(await this.#namespace.exactly(found));
     });
     // An error shows when the entry itself is asked for.
-    this.#asked.set(
-      index,
-      asked.catch(() => {}),
-    );
+    const done = (): void => void this.#asked.delete(index);
+    this.#asked.set(index, asked.then(done, done));
   }
 }
 

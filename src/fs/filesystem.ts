@@ -100,8 +100,8 @@ export class S3FileSystem implements FileSystemOps {
     if (byteLength(name) > NAME_MAX) throw new FsError('ENAMETOOLONG');
     if (!isShowable(name)) throw new FsError('ENOENT');
     if (directory === this.namespace.root && `${name}/` === HIDDEN_PREFIX) return this.#negative();
-    const found = this.namespace.find(directory, name, ctx.signal);
-    this.#walks.looked(directory, name);
+    const found = this.namespace.find(directory, name, ctx);
+    this.#walks.looked(directory, name, found instanceof FileInode && !found.exact);
     if (!(found instanceof Promise)) return this.#entryOrNegative(found, directory, name);
     return this.#waited(found, ctx).then(inode => this.#entryOrNegative(inode, directory, name));
   }
@@ -174,7 +174,9 @@ export class S3FileSystem implements FileSystemOps {
   }
 
   unlink(parent: number, name: Name, ctx: RequestContext): Promise<void> {
-    return this.#noted(this.#names.unlink(this.namespace.directory(parent), name, ctx));
+    const directory = this.namespace.directory(parent);
+    this.#walks.unlinked(directory);
+    return this.#noted(this.#names.unlink(directory, name, ctx));
   }
 
   rmdir(parent: number, name: Name, ctx: RequestContext): Promise<void> {
@@ -232,17 +234,17 @@ export class S3FileSystem implements FileSystemOps {
     // An open file is not looked for under its name, but guessed attributes are not shown: `cp -p` takes them.
     const isGuessed = inode instanceof FileInode && inode.isGuessed && this.#environment.options.stat === 'exact';
     if (!isGuessed) return this.#attributes(inode);
-    return this.namespace.exactly(inode, ctx.signal).then(() => this.#attributes(inode));
+    return this.namespace.exactly(inode, ctx).then(() => this.#attributes(inode));
   }
 
   async #refreshedAttributes(inode: Inode, ctx: RequestContext): Promise<AttributesReply> {
     const { parent, name } = inode;
     if (parent && inode instanceof FileInode) {
-      this.#walks.looked(parent, name);
+      this.#walks.looked(parent, name, true);
       this.#walks.stated(parent);
     }
-    const present = parent ? await this.#waited(this.namespace.find(parent, name, ctx.signal), ctx) : inode;
-    const found = present && (await this.namespace.exactly(present, ctx.signal));
+    const present = parent ? await this.#waited(this.namespace.find(parent, name, ctx), ctx) : inode;
+    const found = present && (await this.namespace.exactly(present, ctx));
     if (found && found !== inode) this.namespace.release(found);
     if (found !== inode && inode.parent === undefined && !(inode instanceof FileInode && inode.opens > 0)) {
       throw new FsError(found ? 'ESTALE' : 'ENOENT');
@@ -294,7 +296,7 @@ export class S3FileSystem implements FileSystemOps {
   async open(nodeid: number, flags: number, ctx: RequestContext): Promise<OpenReply> {
     const file = this.namespace.file(nodeid);
     if (file.parent && (flags & O_ACCMODE) === O_RDONLY) {
-      this.#walks.looked(file.parent, file.name);
+      this.#walks.looked(file.parent, file.name, !file.exact);
       this.#walks.opened(file.parent);
     }
     return this.#files.open(file, flags, ctx);
@@ -441,7 +443,7 @@ export class S3FileSystem implements FileSystemOps {
         return taken;
       },
     };
-    await this.#handles.directory(fh).read(cookie, counted, ctx.signal);
+    await this.#handles.directory(fh).read(cookie, counted, ctx);
   }
 
   releasedir(_nodeid: number, fh: number): void {

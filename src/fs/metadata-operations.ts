@@ -79,7 +79,7 @@ export class MetadataOperations {
     // `ls -l` asks twice for each file: the answer costs no promise and no signal where it is at hand.
     const isKnown = !(inode instanceof FileInode) || inode.exact || this.#environment.options.stat === 'list';
     if (isKnown) return this.#xattrOf(inode, name);
-    return this.#namespace.exactly(inode, ctx.signal).then(exact => this.#xattrOf(exact, name));
+    return this.#namespace.exactly(inode, ctx).then(exact => this.#xattrOf(exact, name));
   }
 
   #xattrOf(inode: Inode, name: string): Uint8Array {
@@ -109,7 +109,7 @@ export class MetadataOperations {
 
   async listxattr(nodeid: number, ctx: RequestContext): Promise<readonly string[]> {
     this.#expectXattrs();
-    const inode = await this.#namespace.exactly(this.#namespace.inode(nodeid), ctx.signal);
+    const inode = await this.#namespace.exactly(this.#namespace.inode(nodeid), ctx);
     // What is made up here is found by its name only: `cp -a` and `rsync -X` would carry it along as if it were stored.
     return [...inode.posix.xattrs.keys()].filter(name => !isVirtualXattr(name) && !this.#isRefused(name));
   }

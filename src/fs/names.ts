@@ -164,8 +164,8 @@ export class Names {
     return special;
   }
 
-  async #expectFree(parent: DirectoryInode, name: string, signal?: AbortSignal): Promise<void> {
-    const there = await this.#namespace.find(parent, name, signal);
+  async #expectFree(parent: DirectoryInode, name: string, waiter?: Pick<RequestContext, 'signal'>): Promise<void> {
+    const there = await this.#namespace.find(parent, name, waiter);
     if (!there) return;
     this.#namespace.release(there);
     throw new FsError('EEXIST');
@@ -198,7 +198,7 @@ export class Names {
     ctx: RequestContext,
   ): Promise<Inode> {
     const key = this.creatable(parent, name, false);
-    await this.#expectFree(parent, name, ctx.signal);
+    await this.#expectFree(parent, name, ctx);
     return source.lock.run(async () => {
       const { stored } = source;
       if (!stored || !source.parent) throw new FsError('ENOENT', 'what has lost its name cannot get another one');
@@ -368,7 +368,7 @@ export class Names {
 
   async #existing(parent: DirectoryInode, name: Name, ctx: RequestContext): Promise<Inode> {
     if (this.#environment.options.readOnly) throw new FsError('EROFS');
-    const inode = name === undefined ? undefined : await this.#namespace.find(parent, name, ctx.signal);
+    const inode = name === undefined ? undefined : await this.#namespace.find(parent, name, ctx);
     if (!inode) throw new FsError('ENOENT');
     return inode;
   }

@@ -25,6 +25,11 @@ import { MetadataRequests } from './metadata-requests.ts';
 import { S_IFDIR, S_IFREG, S_ISVTX, typeOf } from './modes.ts';
 import { type FullPosix, MAX_LINK } from './posix.ts';
 
+/** Who asks: its signal is made when there is something to wait for, and most is at hand. */
+interface Waiter {
+  readonly signal: AbortSignal;
+}
+
 /** What is known of an object, however it was learned. */
 interface Facts {
   readonly version: ObjectVersion;
@@ -110,7 +115,7 @@ export class Namespace extends InodeTree {
   }
 
   /** The inode with its object's own metadata: one HEAD, where that is not known. What has lost its name is as exact as it gets. */
-  async exactly(inode: Inode, signal?: AbortSignal): Promise<Inode> {
+  async exactly(inode: Inode, waiter?: Waiter): Promise<Inode> {
     const { parent, name } = inode;
     if (this.isFresh(inode) || inode.exact || !parent || !(inode instanceof FileInode) || !inode.stored) return inode;
     if (this.#environment.options.stat === 'list') return inode;
@@ -118,7 +123,7 @@ export class Namespace extends InodeTree {
     const known = this.requests.known(object, inode.checkedAt);
     if (known)
       return this.#place(parent, name, this.#factsOf(object.key, known, Math.max(inode.checkedAt, known.checkedAt)));
-    return (await this.#describe(parent, name, object, inode.checkedAt, signal)) ?? inode;
+    return (await this.#describe(parent, name, object, inode.checkedAt, waiter)) ?? inode;
   }
 
   /** How long, in ms, the kernel may keep what it is told of this inode. */
@@ -129,61 +134,61 @@ export class Namespace extends InodeTree {
   }
 
   /** The inode of a name, or undefined where there is none. */
-  find(parent: DirectoryInode, name: string, signal?: AbortSignal): Inode | undefined | Promise<Inode | undefined> {
+  find(parent: DirectoryInode, name: string, waiter?: Waiter): Inode | undefined | Promise<Inode | undefined> {
     const child = parent.children.get(name);
     if (child && this.isPresent(child)) return child;
     const listing = this.listings.fresh(parent);
-    if (listing?.complete) return this.#fromListing(parent, name, listing, signal);
+    if (listing?.complete) return this.#fromListing(parent, name, listing, waiter);
     // Somebody reads a large directory: what has passed by is known, and each page is as old as its own request.
     const listed = parent.listing?.names.get(name);
     const at = listed && parent.listing?.ageOf(name);
-    if (listed && at !== undefined && this.requests.isRecent(at)) return this.#apply(parent, listed, at, signal);
+    if (listed && at !== undefined && this.requests.isRecent(at)) return this.#apply(parent, listed, at, waiter);
     const range = this.listings.inRange(parent, name);
-    if (range) return this.#fromRange(parent, name, range, signal);
-    return this.#resolve(parent, name, signal);
+    if (range) return this.#fromRange(parent, name, range, waiter);
+    return this.#resolve(parent, name, waiter);
   }
 
-  async #resolve(parent: DirectoryInode, name: string, signal?: AbortSignal): Promise<Inode | undefined> {
+  async #resolve(parent: DirectoryInode, name: string, waiter?: Waiter): Promise<Inode | undefined> {
     if (!parent.large) {
       const child = parent.children.get(name);
       if (child instanceof DirectoryInode && isLookedInto(child)) {
-        const listing = await this.listings.list(child, signal);
+        const listing = await this.listings.list(child, waiter?.signal);
         // Empty tells nothing: it may be gone. Nor is it a proof for rmdir, which asks by itself.
         if (listing.names.size === 0) listing.isAhead = true;
         else if (parent.children.get(name) === child) {
-          return this.#applyDirectory(parent, { name, directory: true }, listing.at, signal);
+          return this.#applyDirectory(parent, { name, directory: true }, listing.at, waiter);
         }
       }
-      const listing = await this.listings.list(parent, signal);
+      const listing = await this.listings.list(parent, waiter?.signal);
       listing.used = true;
-      if (listing.complete) return this.#fromListing(parent, name, listing, signal);
+      if (listing.complete) return this.#fromListing(parent, name, listing, waiter);
       const listed = listing.names.get(name);
       // The first page has it, unless a later one shows that it is a directory too.
-      if (listed?.directory) return this.#fromListing(parent, name, listing, signal);
+      if (listed?.directory) return this.#fromListing(parent, name, listing, waiter);
     }
-    const range = await this.listings.rangeFrom(parent, name, signal);
-    return range ? this.#fromRange(parent, name, range, signal) : this.#ask(parent, name, signal);
+    const range = await this.listings.rangeFrom(parent, name, waiter?.signal);
+    return range ? this.#fromRange(parent, name, range, waiter) : this.#ask(parent, name, waiter);
   }
 
   #fromRange(
     parent: DirectoryInode,
     name: string,
     { listed, at }: RangeAnswer,
-    signal?: AbortSignal,
+    waiter?: Waiter,
   ): Inode | undefined | Promise<Inode | undefined> {
-    return listed ? this.#apply(parent, listed, at, signal) : this.#missing(parent, name);
+    return listed ? this.#apply(parent, listed, at, waiter) : this.#missing(parent, name);
   }
 
   /** HEAD of the object and LIST of the directory, side by side. */
-  async #ask(parent: DirectoryInode, name: string, signal?: AbortSignal): Promise<Inode | undefined> {
+  async #ask(parent: DirectoryInode, name: string, waiter?: Waiter): Promise<Inode | undefined> {
     const { store, clock } = this.#environment;
     const key = parent.key + name;
     const at = clock.monotonic();
     const place = parent.changes.watch();
     try {
       const [object, below] = await Promise.all([
-        this.requests.head(key, signal),
-        store.list({ prefix: `${key}/`, maxKeys: 1 }, signal ? { signal } : {}),
+        this.requests.head(key, waiter?.signal),
+        store.list({ prefix: `${key}/`, maxKeys: 1 }, waiter ? { signal: waiter.signal } : {}),
       ]);
       if (parent.changes.changedSince(name, place)) return parent.children.get(name);
       const directory = below.objects.length > 0;
@@ -195,7 +200,7 @@ export class Namespace extends InodeTree {
           object: { key, etag: object.etag, size: object.size, lastModified: object.lastModified ?? clock.now() },
         }),
       };
-      return await this.#apply(parent, listed, at, signal);
+      return await this.#apply(parent, listed, at, waiter);
     } finally {
       parent.changes.unwatch();
     }
@@ -205,10 +210,10 @@ export class Namespace extends InodeTree {
     parent: DirectoryInode,
     name: string,
     listing: Listing,
-    signal?: AbortSignal,
+    waiter?: Waiter,
   ): Inode | undefined | Promise<Inode | undefined> {
     const listed = listing.names.get(name);
-    return listed ? this.#apply(parent, listed, listing.at, signal) : this.#missing(parent, name);
+    return listed ? this.#apply(parent, listed, listing.at, waiter) : this.#missing(parent, name);
   }
 
   /** S3 has no such name; what is only here stays. */
@@ -251,9 +256,9 @@ export class Namespace extends InodeTree {
     parent: DirectoryInode,
     listed: ListedName,
     at: number,
-    signal?: AbortSignal,
+    waiter?: Waiter,
   ): Inode | undefined | Promise<Inode | undefined> {
-    if (listed.directory) return this.#applyDirectory(parent, listed, at, signal);
+    if (listed.directory) return this.#applyDirectory(parent, listed, at, waiter);
     const object = listed.object!;
     const child = parent.children.get(listed.name);
     if (child && (child.lock.locked || this.#isLocal(child))) return child;
@@ -266,7 +271,7 @@ export class Namespace extends InodeTree {
       return this.#place(parent, listed.name, this.#factsOf(object.key, metadata, Math.max(at, metadata.checkedAt)));
     }
     if (this.#canWait(parent, object)) return this.#place(parent, listed.name, this.#listedFacts(object, at));
-    return this.#describe(parent, listed.name, object, at, signal);
+    return this.#describe(parent, listed.name, object, at, waiter);
   }
 
   /** In a sticky directory the kernel compares owners before it deletes; elsewhere nobody needs them before a stat. */
@@ -285,11 +290,11 @@ export class Namespace extends InodeTree {
     name: string,
     object: ListedObject,
     at: number,
-    signal?: AbortSignal,
+    waiter?: Waiter,
   ): Promise<Inode | undefined> {
     const place = parent.changes.watch();
     try {
-      const metadata = await this.requests.head(object.key, signal);
+      const metadata = await this.requests.head(object.key, waiter?.signal);
       if (parent.changes.changedSince(name, place)) return parent.children.get(name);
       if (!metadata) return this.#missing(parent, name);
       return this.#place(parent, name, this.#factsOf(object.key, metadata, metadata.checkedAt));
@@ -401,7 +406,7 @@ export class Namespace extends InodeTree {
     parent: DirectoryInode,
     listed: ListedName,
     at: number,
-    signal?: AbortSignal,
+    waiter?: Waiter,
   ): Inode | Promise<Inode | undefined> {
     const existing = parent.children.get(listed.name);
     if (existing instanceof DirectoryInode && existing.metadataUnsaved) return existing;
@@ -421,7 +426,7 @@ export class Namespace extends InodeTree {
     const key = directory.markerKey ?? directory.key;
     const known = this.index.get(key);
     if (!known || !this.requests.isRecent(known.checkedAt)) {
-      return this.markers.describe(directory, at, signal).then(() => directory);
+      return this.markers.describe(directory, at, waiter?.signal).then(() => directory);
     }
     this.markers.described(directory, key, known, at);
     return directory;

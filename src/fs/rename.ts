@@ -67,7 +67,7 @@ export class Renamer {
       [parent, name],
       [newParent, newName],
     ] as const) {
-      const inode = each === undefined ? undefined : await this.#namespace.find(directory, each, ctx.signal);
+      const inode = each === undefined ? undefined : await this.#namespace.find(directory, each, ctx);
       if (inode instanceof FileInode) await this.#saver.save(inode);
     }
   }
@@ -80,10 +80,10 @@ export class Renamer {
     flags: number,
     ctx: RequestContext,
   ): Promise<void> {
-    const source = name === undefined ? undefined : await this.#namespace.find(parent, name, ctx.signal);
+    const source = name === undefined ? undefined : await this.#namespace.find(parent, name, ctx);
     if (!source || name === undefined) throw new FsError('ENOENT');
     this.#names.creatable(newParent, newName, source instanceof DirectoryInode);
-    const target = await this.#namespace.find(newParent, newName!, ctx.signal);
+    const target = await this.#namespace.find(newParent, newName!, ctx);
     if (target === source) return;
     if (target && flags & RENAME_NOREPLACE) throw new FsError('EEXIST');
     if (flags & RENAME_EXCHANGE) {

@@ -86,8 +86,11 @@ export class Walks {
     this.#requests = new WalkRequests(environment, namespace);
   }
 
-  /** A name was looked up, stat-ed or opened. */
-  looked(directory: DirectoryInode, name: string): void {
+  /**
+   * A name was looked up, stat-ed or opened. `isGuessed`: without its attributes, so that whoever wants them asks again. Of the
+   * others nobody can tell; counted as if nobody wanted them they ended the habit that had brought them.
+   */
+  looked(directory: DirectoryInode, name: string, isGuessed: boolean): void {
     const listing = this.#namespace.listings.around(directory, name);
     if (!listing || (!listing.complete && listing.names.size > MAX_GROWING)) return;
     const walk = this.#walkOf(directory);
@@ -98,7 +101,7 @@ export class Walks {
     if (listed.directory) walk.habits.descends.seen();
     else {
       walk.habits.reads.seen();
-      walk.habits.stats.seen();
+      if (isGuessed) walk.habits.stats.seen();
     }
     this.#step(directory, walk, listing, name);
   }
@@ -113,6 +116,11 @@ export class Walks {
     this.#walks.get(directory)?.habits.stats.done();
   }
 
+  /** A file was deleted: for that nobody needed its attributes. */
+  unlinked(directory: DirectoryInode): void {
+    this.#walks.get(directory)?.habits.stats.seen();
+  }
+
   /** A file larger than what comes with its open was closed; `whole`: read to its end. */
   closed(directory: DirectoryInode, whole: boolean): void {
     const wholes = this.#walks.get(directory)?.habits.wholes;
@@ -125,7 +133,7 @@ export class Walks {
     const { parent, name } = directory;
     if (!parent) return;
     // Its entry may have come with the names of its parent: then nobody looked it up.
-    this.looked(parent, name);
+    this.looked(parent, name, false);
     this.#walks.get(parent)?.habits.descends.done();
   }
 

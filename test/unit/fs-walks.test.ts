@@ -1,5 +1,6 @@
 /** Programs that go through trees and directories: what is asked ahead of them, how long they wait, and what is asked for nothing. */
 import t from 'tap';
+import type { S3FileSystem } from '../../src/fs/filesystem.ts';
 import { makeFileSystem, type TestFileSystem, type TestOptions } from '../support/filesystem.ts';
 import { type Program, Walker } from '../support/walker.ts';
 
@@ -191,4 +192,40 @@ t.test('what lies ahead of a reader that has stopped is not asked about again', 
   await timed(test, others());
   const asked = store.calls.filter(({ key }) => key?.startsWith('p/')).length;
   t.ok(asked <= 4, `${asked} requests for it`);
+});
+
+t.test('stat of one file after the other: attributes are ahead of it to the end, and of no use to unlink', async t => {
+  const test = makeFileSystem({ storeOptions: { latency: LATENCY } });
+  const { store, filesystem, kernel } = test;
+  const names = Array.from({ length: 1000 }, (_, i) => `f${String(i).padStart(4, '0')}`);
+  for (const name of names) store.putForeign(`d/${name}`, Buffer.alloc(10_000), {});
+  const found = await timed(
+    test,
+    Promise.resolve(filesystem.lookup(1, 'd', kernel.ctx)).then(entry => entry.nodeid),
+  );
+  t.ok(found > 0);
+  const directory = (filesystem as S3FileSystem).namespace.directoryAt('d/')!.nodeid;
+  const stat = async (from: number, to: number): Promise<void> => {
+    for (const name of names.slice(from, to)) {
+      const entry = await filesystem.lookup(directory, name, kernel.ctx);
+      // As the kernel: what came with the name is not asked for again.
+      if (entry.nodeid !== 0 && 'attributesTtl' in entry && entry.attributesTtl === 0)
+        await filesystem.getattr(entry.nodeid, undefined, kernel.ctx);
+      await pause(test, 1);
+    }
+  };
+  const ms = await timed(test, stat(0, 300));
+  t.ok(ms < 700, `${ms} ms for 300 files`);
+  await timed(
+    test,
+    (async () => {
+      for (const name of names.slice(300)) {
+        await filesystem.lookup(directory, name, kernel.ctx);
+        await filesystem.unlink(directory, name, kernel.ctx);
+        await pause(test, 5);
+      }
+    })(),
+  );
+  const heads = store.count('HeadObject');
+  t.ok(heads > 300 && heads < 900, `${heads} HEADs for 1,000 files: not for all that are deleted`);
 });
