@@ -113,5 +113,6 @@ export class MetadataIndex {
 
   delete(key: string): void {
     this.#entries.delete(key);
+    this.#persistent?.forget(key);
   }
 }

@@ -18,6 +18,7 @@ import { LRUCache } from 'lru-cache';
 import { type Clock, forEachLimit } from '../concurrency.ts';
 import type { ListedObject } from '../s3/store.ts';
 import type { Log } from '../telemetry.ts';
+import { IndexFiles } from './index-files.ts';
 import { decodeSegment, encodeSegment, type KeptMetadata, type Segment } from './index-segment.ts';
 import { IndexSpace } from './index-space.ts';
 import { compareKeys } from './keys.ts';
@@ -60,6 +61,7 @@ export class PersistentIndex {
   readonly #log: Log;
   /** What it takes of the disk. */
   readonly space: IndexSpace;
+  readonly #files: IndexFiles;
   readonly #maxWaiting: number;
   /** By file; also that there is none. */
   readonly #loaded = new LRUCache<string, { readonly segment: Segment | undefined }>({
@@ -79,6 +81,7 @@ export class PersistentIndex {
     this.#clock = clock;
     this.#log = log;
     this.space = new IndexSpace(root, maxBytes);
+    this.#files = new IndexFiles(this.#path);
   }
 
   /** What is kept of exactly these versions, by key; they are objects of one directory, in order. Never fails. */
@@ -117,6 +120,15 @@ export class PersistentIndex {
     if (!rows.has(key.slice(directory.length))) this.#count++;
     rows.set(key.slice(directory.length), row);
     this.#cancelFlush ??= this.#clock.after(FLUSH_AFTER, () => void this.flush(SEGMENTS_PER_FLUSH));
+  }
+
+  /** The object was deleted: what waits to be kept of it is not worth writing. */
+  forget(key: string): void {
+    const directory = key.slice(0, key.lastIndexOf('/') + 1);
+    const rows = this.#waiting.get(directory);
+    if (!rows?.delete(key.slice(directory.length))) return;
+    this.#count--;
+    if (rows.size === 0) this.#waiting.delete(directory);
   }
 
   /** Writes what waits: all of it, or the `limit` segments with most news. Never fails. */
@@ -205,9 +217,11 @@ export class PersistentIndex {
   }
 
   async #segment(directory: string, number: number): Promise<Segment | undefined> {
-    const file = this.#fileOf(directory, number);
+    const { file, group, name } = this.#placeOf(directory, number);
     const loaded = this.#loaded.get(file);
     if (loaded) return loaded.segment;
+    const mayBe = this.#files.mayBe(group, name);
+    if (mayBe === false || (mayBe !== true && !(await mayBe))) return undefined;
     let segment: Segment | undefined;
     try {
       segment = await decodeSegment(await readFile(file), directory);
@@ -221,7 +235,7 @@ export class PersistentIndex {
   }
 
   async #write(number: number, segment: Segment): Promise<void> {
-    const file = this.#fileOf(segment.directory, number);
+    const { file, group, name } = this.#placeOf(segment.directory, number);
     const bytes = await encodeSegment(segment);
     await mkdir(dirname(file), { recursive: true, mode: 0o700 });
     const aside = `${file}.${process.pid}.new`;
@@ -233,13 +247,19 @@ export class PersistentIndex {
       await rm(aside, { force: true }).catch(() => {});
       throw error;
     }
+    this.#files.wrote(group, name);
     this.space.wrote(bytes.length);
     this.#loaded.set(file, { segment });
   }
 
-  #fileOf(directory: string, number: number): string {
+  #placeOf(
+    directory: string,
+    number: number,
+  ): { readonly file: string; readonly group: string; readonly name: string } {
     const hash = createHash('sha256').update(directory).digest('hex').slice(0, 32);
-    return join(this.#path, hash.slice(0, 2), number === 0 ? hash.slice(2) : `${hash.slice(2)}.${number}`);
+    const group = hash.slice(0, 2);
+    const name = number === 0 ? hash.slice(2) : `${hash.slice(2)}.${number}`;
+    return { file: join(this.#path, group, name), group, name };
   }
 }
 

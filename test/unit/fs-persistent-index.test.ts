@@ -48,6 +48,47 @@ t.test('a segment reads as it was written, and not at all when it is damaged', a
   );
 });
 
+t.test('what was deleted before it was written is not written', async t => {
+  const root = t.testdir();
+  const index = new PersistentIndex({ root, name: 'b', clock: new ManualClock(), log });
+  for (const name of ['a/f', 'a/g', 'b/f']) index.keep(name, row(1));
+  index.forget('a/f');
+  index.forget('b/f');
+  index.forget('c/f');
+  await index.flush();
+  t.equal(filesBelow(root).length, 1);
+  const found = await index.of('a/', [listed('a/', 'f', row(1)), listed('a/', 'g', row(1))]);
+  t.same([...found.keys()], ['a/g']);
+});
+
+t.test('which files there are is found out once', async t => {
+  const root = t.testdir();
+  const clock = new ManualClock();
+  const index = new PersistentIndex({ root, name: 'b', clock, log });
+  const of = (directory: string, each = index): Promise<ReadonlyMap<string, KeptMetadata>> =>
+    each.of(directory, [listed(directory, 'f', row(1))]);
+  t.equal((await of('a/')).size, 0);
+  const other = new PersistentIndex({ root, name: 'b', clock, log });
+  for (const directory of ['a/', 'c/']) other.keep(`${directory}f`, row(1));
+  await other.flush();
+  t.equal((await of('c/')).size, 0, 'another mount wrote it since: not looked for, which costs a HEAD');
+  index.keep('d/f', row(1));
+  await index.flush();
+  t.equal((await of('d/')).size, 1, 'its own are known');
+  t.same(
+    (
+      await Promise.all(
+        ['a/', 'c/', 'd/', 'e/'].map(each => of(each, new PersistentIndex({ root, name: 'b', clock, log }))),
+      )
+    ).map(({ size }) => size),
+    [1, 1, 1, 0],
+    'and all by the next mount',
+  );
+  const noDirectory = new PersistentIndex({ root, name: 'file', clock, log });
+  writeFileSync(join(root, 'file'), 'x');
+  t.equal((await of('a/', noDirectory)).size, 0);
+});
+
 t.test('a large directory lies in segments, which split as it grows', async t => {
   const root = t.testdir();
   const clock = new ManualClock();
