@@ -1,7 +1,7 @@
 /** The kernel binding that speaks the protocol itself, over /dev/fuse. */
 import type { Telemetry } from '../telemetry.ts';
 import { FuseDevice } from './device.ts';
-import { loadLibc } from './libc.ts';
+import { type Libc, loadLibc } from './libc.ts';
 import { mountDevice } from './mount.ts';
 import { MountError } from './mount-error.ts';
 import { DeviceNotifier } from './notifier.ts';
@@ -18,8 +18,11 @@ export interface DevFuseBindingOptions {
    * should unmount and end.
    */
   readonly onBug?: (error: unknown) => void;
-  /** `plain` does without koffi: slower, and for root only. */
-  readonly transport?: 'auto' | 'plain';
+  /**
+   * `parked`: a thread waits for requests, not the event loop, as where libuv cannot be reached. `plain` does without koffi:
+   * slower, and for root only.
+   */
+  readonly transport?: 'auto' | 'parked' | 'plain';
 }
 
 export class DevFuseBinding implements KernelBinding {
@@ -37,7 +40,7 @@ export class DevFuseBinding implements KernelBinding {
         ? undefined
         : await loadLibc(fields => log.warn(fields, 'koffi cannot be loaded; the mount will be slower'));
     const mounted = await mountDevice(options, { libc, log, uid, gid });
-    const device = new FuseDevice(mounted.fd, libc, log);
+    const device = new FuseDevice(mounted.fd, transport === 'parked' ? withoutWatch(libc) : libc, log);
     const session = new Session(device, ops, { telemetry, posixAcl: options.posixAcl, onBug });
     device.start((buffer, channel) => session.handle(buffer, channel));
     const ended = device.ended.then(end => {
@@ -64,4 +67,8 @@ export class DevFuseBinding implements KernelBinding {
       },
     };
   }
+}
+
+function withoutWatch(libc: Libc | undefined): Libc | undefined {
+  return libc && { ...libc, watchReadable: undefined };
 }

@@ -1,11 +1,12 @@
 /**
  * The transport: requests out of /dev/fuse, answers back into it. Knows lengths and descriptors, not what they mean.
  *
- * 1. Node cannot wait for /dev/fuse in its event loop. So one `fs.read` is parked in the thread pool; its return wakes the
- *    loop, which then empties a second, non-blocking descriptor of the same connection by direct system calls and parks
- *    the next read only when nothing is left, and still nothing after one turn of the loop: answers that needed no more
- *    than that (a promise, a byte on a socket) bring the next request. Under load that is one system call for each request
- *    and one for its answer.
+ * 1. Node's loop does not wait for /dev/fuse by itself. libuv, under it, does (`loop-watch.ts`): the descriptor does not
+ *    block, and when it can be read the loop empties it by direct system calls. Where that cannot be had, one `fs.read` is
+ *    parked in the thread pool; its return wakes the loop, which then empties a second, non-blocking descriptor of the same
+ *    connection and parks the next read when nothing is left, and still nothing after one turn of the loop: answers that
+ *    needed no more than that (a promise, a byte on a socket) bring the next request. Either way that is, under load, one
+ *    system call for each request and one for its answer.
  * 2. A request is answered on the descriptor that it was read from (`channel`): on the other one the kernel does not find
  *    it, and its caller would wait for ever.
  * 3. A buffer whose bytes an operation still uses (the data of a WRITE that is answered later) must not be read into. It is
@@ -16,6 +17,7 @@ import fs from 'node:fs';
 import { ERRNO } from '../errors.ts';
 import type { Log } from '../telemetry.ts';
 import { type Libc, O_CLOEXEC, O_NONBLOCK, O_RDWR } from './libc.ts';
+import type { Unwatch } from './loop-watch.ts';
 import type { SessionEnd } from './ops.ts';
 import { OUT_HEADER_SIZE, REQUEST_CAPACITY } from './protocol.ts';
 import { RequestReader } from './protocol-decode.ts';
@@ -28,13 +30,13 @@ const ECONNABORTED = 103;
 const REQUESTS_PER_TURN = 64;
 
 /**
- * How long, in ms, the next request is looked for again and again before a thread is parked for it. A program that reads
- * in small steps sends its next request some microseconds after the answer; by way of the pool, two sleeping threads have
- * to wake up for it (one reader of 4 KiB from memory: 95 thousand reads a second instead of 10).
+ * How long, in ms, the next request is looked for again and again before the loop goes to sleep. A program that reads
+ * in small steps sends its next request some microseconds after the answer; to sleep and wake up takes longer (one reader
+ * of 4 KiB from memory: 95 thousand reads a second instead of 10 by way of the pool).
  */
 const SPIN_TIME = 0.05;
 
-/** Parks without looking again after looking was in vain: doubles up to this. */
+/** Times that it sleeps without looking again after looking was in vain: doubles up to this. */
 const MOST_SKIPPED = 8;
 
 /** Up to here copying behind the header (200 ns) is cheaper than a gathering write with addresses looked up. */
@@ -116,6 +118,9 @@ export class FuseDevice implements Device {
   readonly #log: Log;
   /** The non-blocking descriptor; -1 without koffi or where the kernel refused to clone. */
   #drained = -1;
+  #unwatch: Unwatch | undefined;
+  /** The loop will look whether there are requests, in this turn or the next. */
+  #isDue = false;
   readonly #replyAddress: number;
   readonly #vectors = new Uint32Array(new ArrayBuffer((MOST_SLICES + 1) * 16));
   readonly #vectorsAddress: number;
@@ -146,8 +151,16 @@ export class FuseDevice implements Device {
 
   start(handler: RequestHandler): void {
     this.#handler = handler;
-    if (this.#libc) this.#drained = this.#clone(this.#libc);
+    this.#unwatch = this.#libc?.watchReadable?.(this.#fd, () => this.#drainSoon());
+    if (this.#unwatch) this.#drained = this.#fd;
+    else if (this.#libc) this.#drained = this.#clone(this.#libc);
     this.#park();
+  }
+
+  #drainSoon(): void {
+    if (this.#isDue) return;
+    this.#isDue = true;
+    setImmediate(this.#drain);
   }
 
   get parkedChannel(): number {
@@ -250,7 +263,10 @@ export class FuseDevice implements Device {
     return fd;
   }
 
+  /** Goes to sleep until the next request comes. */
   #park(): void {
+    // The loop wakes up by itself.
+    if (this.#unwatch) return;
     fs.read(this.#fd, this.#current.bytes, 0, REQUEST_CAPACITY, null, this.#woken);
   }
 
@@ -266,7 +282,10 @@ export class FuseDevice implements Device {
     else this.#drainSince(answers, false);
   };
 
-  readonly #drain = (): void => this.#drainSince(this.#answers, false);
+  readonly #drain = (): void => {
+    this.#isDue = false;
+    if (!this.#ended) this.#drainSince(this.#answers, false);
+  };
 
   /** Reads and delivers what has come; `answers`: sent before the request that was delivered last. */
   #drainSince(answers: number, afterTurn: boolean): void {
@@ -295,7 +314,7 @@ export class FuseDevice implements Device {
       if (idleSince === 0) {
         if (this.#answers === before) {
           // An answer that is still to come needs the loop's turn more than the next request does.
-          if (hasTurned) this.#park();
+          if (hasTurned || this.#unwatch) this.#park();
           else setImmediate(() => this.#drainSince(before, true));
           return;
         }
@@ -308,7 +327,7 @@ export class FuseDevice implements Device {
       this.#park();
       return;
     }
-    setImmediate(this.#drain);
+    this.#drainSoon();
   }
 
   #deliver(length: number, channel: number): void {
@@ -333,9 +352,10 @@ export class FuseDevice implements Device {
   /** Only called when no read is parked: both come out of reads. */
   #end(end: SessionEnd): void {
     this.#ended = true;
+    this.#unwatch?.();
     const close = (): void => {
       fs.close(this.#fd, () => {});
-      if (this.#drained >= 0) fs.close(this.#drained, () => {});
+      if (this.#drained >= 0 && this.#drained !== this.#fd) fs.close(this.#drained, () => {});
     };
     void this.#notifying.then(close);
     this.#resolveEnded(end);

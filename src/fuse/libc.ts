@@ -7,6 +7,7 @@
  */
 import { Buffer } from 'node:buffer';
 import type { LogFields } from '../telemetry.ts';
+import { loopWatch, type WatchReadable } from './loop-watch.ts';
 
 const AF_UNIX = 1;
 const SOCK_STREAM_CLOEXEC = 1 | 0o2000000;
@@ -34,6 +35,8 @@ export interface Libc {
   mount(source: string, target: string, type: string, flags: number, data: string): number;
   /** Joins `fd`, fresh from open, to the connection of `original`. */
   cloneFuseDevice(fd: number, original: number): number;
+  /** Waits for descriptors in the event loop; undefined where this Node does not let us. */
+  readonly watchReadable: WatchReadable | undefined;
   /** Both ends, close-on-exec; `undefined` on failure. */
   socketPair(): readonly [number, number] | undefined;
   /** The descriptor that was sent over a socket; `undefined` if none is there. Does not wait. */
@@ -75,6 +78,7 @@ async function bind(): Promise<Libc> {
       argument[0] = original;
       return ioctl(fd, FUSE_DEV_IOC_CLONE, addressOf(argument.buffer));
     },
+    watchReadable: loopWatch(koffi),
     socketPair() {
       const pair = new Int32Array(new ArrayBuffer(64));
       if (socketpair(AF_UNIX, SOCK_STREAM_CLOEXEC, 0, addressOf(pair.buffer)) !== 0) return undefined;

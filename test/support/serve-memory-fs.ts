@@ -13,7 +13,7 @@ import { Counters, type Log } from '../../src/telemetry.ts';
 import { delayed, MemoryFs } from './memory-fs.ts';
 
 export interface ServeOptions {
-  readonly binding: 'dev-fuse' | 'dev-fuse-plain' | 'fuse-native';
+  readonly binding: 'dev-fuse' | 'dev-fuse-parked' | 'dev-fuse-plain' | 'fuse-native';
   readonly mount: MountOptions;
   /** Every operation answers by a promise. */
   readonly delayed: boolean;
@@ -59,10 +59,8 @@ function makeBinding(): KernelBinding {
     onBug: (error: unknown) => tell({ event: 'bug', message: String(error) }),
   };
   if (options.binding === 'fuse-native') return new FuseNativeBinding(common);
-  return new DevFuseBinding({
-    ...common,
-    transport: options.binding === 'dev-fuse-plain' ? 'plain' : 'auto',
-  });
+  const transports = { 'dev-fuse': 'auto', 'dev-fuse-parked': 'parked', 'dev-fuse-plain': 'plain' } as const;
+  return new DevFuseBinding({ ...common, transport: transports[options.binding] });
 }
 
 async function run(mounted: Mounted, command: Command): Promise<unknown> {
