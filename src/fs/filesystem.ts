@@ -293,7 +293,7 @@ export class S3FileSystem implements FileSystemOps {
 
   // --- files ----------------------------------------------------------------------------------------------------------
 
-  async open(nodeid: number, flags: number, ctx: RequestContext): Promise<OpenReply> {
+  open(nodeid: number, flags: number, ctx: RequestContext): Awaitable<OpenReply> {
     const file = this.namespace.file(nodeid);
     if (file.parent && (flags & O_ACCMODE) === O_RDONLY) {
       this.#walks.looked(file.parent, file.name, !file.exact);
@@ -318,13 +318,13 @@ export class S3FileSystem implements FileSystemOps {
 
   read(_nodeid: number, fh: number, offset: number, size: number, ctx: RequestContext): Awaitable<ReadReply> {
     const handle = this.#handles.file(fh);
-    const { inode, cursor } = handle;
+    const { inode } = handle;
     if (offset + size > handle.readTo) handle.readTo = offset + size;
     // The kernel asks again by itself for what its read-ahead did not get: one refusal would not reach the program.
     if ((inode.stored?.spoiledAt ?? 0) > handle.findings) {
       throw new FsError('EIO', `wrong bytes have come of ${inode.label} since it was opened; open and read it again`);
     }
-    const reply = this.#files.content(inode).read(offset, size, cursor, ctx);
+    const reply = this.#files.read(handle, offset, size, ctx);
     return reply instanceof Promise ? reply.catch(error => this.#readFailed(inode, error)) : reply;
   }
 
@@ -366,7 +366,7 @@ export class S3FileSystem implements FileSystemOps {
     return this.#files.fsync(this.#handles.file(fh).inode, ctx);
   }
 
-  release(_nodeid: number, fh: number): Promise<void> {
+  release(_nodeid: number, fh: number): Awaitable<void> {
     const { inode, readTo } = this.#handles.file(fh);
     if (inode.parent && readTo > 0 && inode.size > OPEN_BYTES) this.#walks.closed(inode.parent, readTo >= inode.size);
     return this.#files.release(fh);

@@ -8,7 +8,7 @@
  */
 import { FileContent } from '../cache/file-content.ts';
 import { FsError, isStoreError } from '../errors.ts';
-import type { OpenReply, RequestContext, Timestamp } from '../fuse/ops.ts';
+import type { Awaitable, OpenReply, ReadReply, RequestContext, Timestamp } from '../fuse/ops.ts';
 import type { Environment } from './environment.ts';
 import type { FileHandle, HandleTable } from './handles.ts';
 import { type FileInode, isNameSettled } from './inode.ts';
@@ -61,7 +61,16 @@ export class OpenFiles {
     this.#queued = queued;
   }
 
-  async open(file: FileInode, flags: number, ctx: RequestContext): Promise<OpenReply> {
+  open(file: FileInode, flags: number, ctx: RequestContext): Awaitable<OpenReply> {
+    const isReader = (flags & (O_ACCMODE | O_TRUNC)) === O_RDONLY;
+    // Of thousands of small files that are read one after the other nearly all were asked for ahead: no promise for those.
+    const isPresent = !file.leaving && !(file.unlinked && file.opens === 0);
+    if (!isReader || !isPresent || this.#checkOf(file, false)) return this.#openWaiting(file, flags, ctx);
+    file.isLookedUpBy = 0;
+    return this.opened(file, flags, ctx);
+  }
+
+  async #openWaiting(file: FileInode, flags: number, ctx: RequestContext): Promise<OpenReply> {
     const { options } = this.#environment;
     const isWritable = (flags & O_ACCMODE) !== O_RDONLY;
     if ((isWritable || flags & O_TRUNC) && options.readOnly) throw new FsError('EROFS');
@@ -69,7 +78,7 @@ export class OpenFiles {
     let isOpen = false;
     try {
       await this.#present(file);
-      if (!(flags & O_TRUNC)) await this.#check(file, ctx.signal, isWritable);
+      if (!(flags & O_TRUNC)) await this.#check(file, ctx, isWritable);
       if (isWritable) this.#queued.tellWriter(file);
       if (isWritable || flags & O_TRUNC) await this.#saver.descriptions.learn(file);
       // An unlink that began meanwhile has made the bytes safe, or will find this handle.
@@ -94,17 +103,35 @@ export class OpenFiles {
   /** Makes the handle of an open that was allowed. */
   opened(file: FileInode, flags: number, ctx: RequestContext): OpenReply {
     const handle = this.#handles.openFile(file, flags, ctx.pid);
-    this.content(file);
+    // Who only reads what is stored needs nothing of what a writer does: 30 objects a file, of thousands of small ones.
+    const isReader = !isWriter(handle);
+    if (!isReader || !file.stored) this.content(file);
     file.opens++;
-    if (isWriter(handle)) file.writers++;
+    if (!isReader) file.writers++;
     // New and unsaved content has no version; its pages came from this kernel's own writes.
     const isSame = file.pagesOf === file.stored && (file.stored?.spoiledAt ?? 0) === 0;
     const keepCache = isSame && (file.stored !== undefined || file.opens > 1);
     file.pagesOf = file.stored;
-    return { fh: handle.fh, keepCache, directIo: (flags & O_DIRECT) !== 0 };
+    return { fh: handle.fh, keepCache, directIo: (flags & O_DIRECT) !== 0, noFlush: isReader };
   }
 
-  /** The content of a file that is open, unsaved, or about to be changed. */
+  /** Bytes of an open file, less at its end. Rejects with the StoreError of reading them. */
+  read(handle: FileHandle, offset: number, length: number, ctx: RequestContext): Awaitable<ReadReply> {
+    const { inode: file, cursor } = handle;
+    const { content, stored } = file;
+    if (content || !stored) return this.content(file).read(offset, length, cursor, ctx);
+    const reply = this.#environment.blocks.read(stored, offset, length, cursor, ctx);
+    if (!(reply instanceof Promise)) return reply;
+    return reply.catch((error: unknown) => {
+      // A writer came meanwhile, and its save replaced the object under this read.
+      const isOurs = file.content !== undefined || file.stored !== stored;
+      if (isOurs && isStoreError(error, 'precondition-failed', 'not-found'))
+        return this.read(handle, offset, length, ctx);
+      throw error;
+    });
+  }
+
+  /** The content of a file that is open for writing, unsaved, or about to be changed. */
   content(file: FileInode): FileContent {
     if (!file.content) {
       file.content = new FileContent(this.#environment, file.stored, () => this.#saver.targetOf(file), {
@@ -125,34 +152,26 @@ export class OpenFiles {
   }
 
   /** Learns whether the version is still the one in S3, unless that was learned a moment ago. */
-  async #check(file: FileInode, signal: AbortSignal, isWritable: boolean): Promise<void> {
-    const { options, clock, blocks, store } = this.#environment;
-    const { stored } = file;
-    const { isLookedUpBy } = file;
+  async #check(file: FileInode, ctx: RequestContext, isWritable: boolean): Promise<void> {
+    const { clock, blocks, store } = this.#environment;
+    let how = this.#checkOf(file, isWritable);
     file.isLookedUpBy = 0;
-    if (!stored || file.unlinked || file.unsaved || file.saving || file.supersededIn) return;
-    if (clock.monotonic() < isLookedUpBy) return;
-    const { key } = file;
-    if (options.openCheck > 0 && this.#namespace.requests.isPending(key)) {
+    if (!how) return;
+    const { signal } = ctx;
+    const { key, stored } = file;
+    if (how === 'coming') {
       // It is being fetched ahead: its headers will tell, and a second GET of the same bytes would be for nothing.
       await this.#namespace.requests.head(key, signal).catch(() => {});
-      if (file.stored !== stored || file.parent === undefined || file.key !== key) return;
+      if (!stored || file.stored !== stored || file.parent === undefined || file.key !== key) return;
+      how = this.#checkOf(file, isWritable, false);
     }
-    const known = this.#namespace.index.get(key);
-    const isKnown = known?.etag === stored.version.etag;
-    const checkedAt = isKnown ? Math.max(file.checkedAt, known.checkedAt) : file.checkedAt;
+    if (!how || !stored) return;
     const at = clock.monotonic();
-    const isWarm = stored.size === 0 || blocks.isLocal(stored, 0);
-    // Who writes into a small file needs all of it at the save, and before that what is kept beside it: one GET has both.
-    const isForSave = isWritable && !file.description && stored.size <= OPEN_BYTES;
-    // Whoever opens a file asks for its attributes next: the GET that the read would send anyway tells them.
-    const isForAttributes = options.stat === 'exact' && !file.exact && !isKnown;
-    const isNeeded = !isWarm && (isForSave || isForAttributes);
-    if (at - checkedAt < options.openCheck && !isNeeded) return;
     try {
-      const info = isWarm
-        ? await store.head(key, { signal })
-        : (await blocks.openRead(key, stored.size <= WHOLE_BYTES ? stored.size : OPEN_BYTES, signal)).info;
+      const info =
+        how === 'head'
+          ? await store.head(key, { signal })
+          : (await blocks.openRead(key, stored.size <= WHOLE_BYTES ? stored.size : OPEN_BYTES, signal)).info;
       // Meanwhile changed or moved by ourselves: what came is old.
       if (file.stored !== stored || file.unsaved || file.saving || file.parent === undefined || file.key !== key)
         return;
@@ -174,6 +193,28 @@ export class OpenFiles {
       this.#namespace.changed(parent, name, undefined);
       throw new FsError('ESTALE', `${key} was deleted by another client`, { cause: error });
     }
+  }
+
+  /** How to learn whether the version is still the one in S3; undefined: not at all. Asks nothing and changes nothing. */
+  #checkOf(file: FileInode, isWritable: boolean, mayWait = true): 'coming' | 'head' | 'get' | undefined {
+    const { options, clock, blocks } = this.#environment;
+    const { stored } = file;
+    if (!stored || file.unlinked || file.unsaved || file.saving || file.supersededIn) return undefined;
+    const at = clock.monotonic();
+    if (at < file.isLookedUpBy) return undefined;
+    const { key } = file;
+    if (mayWait && options.openCheck > 0 && this.#namespace.requests.isPending(key)) return 'coming';
+    const known = this.#namespace.index.get(key);
+    const isKnown = known?.etag === stored.version.etag;
+    const checkedAt = isKnown ? Math.max(file.checkedAt, known.checkedAt) : file.checkedAt;
+    const isWarm = stored.size === 0 || blocks.isLocal(stored, 0);
+    // Who writes into a small file needs all of it at the save, and before that what is kept beside it: one GET has both.
+    const isForSave = isWritable && !file.description && stored.size <= OPEN_BYTES;
+    // Whoever opens a file asks for its attributes next: the GET that the read would send anyway tells them.
+    const isForAttributes = options.stat === 'exact' && !file.exact && !isKnown;
+    const isNeeded = !isWarm && (isForSave || isForAttributes);
+    if (at - checkedAt < options.openCheck && !isNeeded) return undefined;
+    return isWarm ? 'head' : 'get';
   }
 
   /** A change of content by this mount: times, and what somebody unprivileged loses with it. */
@@ -245,13 +286,20 @@ export class OpenFiles {
   }
 
   /** The last close of a handle. What is left is saved; nobody hears of an error, so it is logged (by the saver). */
-  async release(fh: number): Promise<void> {
+  release(fh: number): Awaitable<void> {
     const handle = this.#handles.closeFile(fh);
     const file = handle.inode;
-    if (isWriter(handle)) file.writers--;
+    if (isWriter(handle)) {
+      file.writers--;
+      if (!file.unlinked && file.writers === 0 && file.content?.unsaved) return this.#saveReleased(file);
+    }
+    file.opens--;
+    return this.#closed(file);
+  }
+
+  async #saveReleased(file: FileInode): Promise<void> {
     try {
-      if (!file.unlinked && file.writers === 0 && file.content?.unsaved && isWriter(handle))
-        await this.#saver.save(file);
+      await this.#saver.save(file);
     } catch {
       // Kept, and tried again.
     } finally {
@@ -260,14 +308,12 @@ export class OpenFiles {
     }
   }
 
-  async #closed(file: FileInode): Promise<void> {
+  #closed(file: FileInode): Awaitable<void> {
     if (file.isInUse) return;
-    if (file.unlinked) await this.#orphans.drop(file);
-    else {
-      this.#orphans.closed(file);
-      if (file.metadataUnsaved && !file.content?.unsaved) this.#saver.metadata.schedule(file);
-      this.#settle(file);
-    }
+    if (file.unlinked) return this.#orphans.drop(file).then(() => this.#namespace.release(file));
+    this.#orphans.closed(file);
+    if (file.metadataUnsaved && !file.content?.unsaved) this.#saver.metadata.schedule(file);
+    this.#settle(file);
     this.#namespace.release(file);
   }
 

@@ -69,6 +69,8 @@ export interface OpenReply {
   readonly keepCache?: boolean;
   /** FOPEN_DIRECT_IO: reads and writes bypass the page cache. */
   readonly directIo?: boolean;
+  /** FOPEN_NOFLUSH: close(2) asks nothing, for it would change nothing. */
+  readonly noFlush?: boolean;
   /** FOPEN_NONSEEKABLE is never needed; FOPEN_CACHE_DIR lets the kernel keep the listing of an opendir. */
   readonly cacheDirectory?: boolean;
 }

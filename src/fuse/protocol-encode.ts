@@ -19,6 +19,7 @@ import {
   FOPEN_CACHE_DIR,
   FOPEN_DIRECT_IO,
   FOPEN_KEEP_CACHE,
+  FOPEN_NOFLUSH,
   NOTIFY_INVAL_ENTRY,
   NOTIFY_INVAL_INODE,
   NOTIFY_PRUNE,
@@ -96,6 +97,7 @@ function putOpen(words: Uint32Array, at: number, open: OpenReply): void {
   words[at + 2] =
     (open.keepCache ? FOPEN_KEEP_CACHE : 0) |
     (open.directIo ? FOPEN_DIRECT_IO : 0) |
+    (open.noFlush ? FOPEN_NOFLUSH : 0) |
     (open.cacheDirectory ? FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE : 0);
   words[at + 3] = 0;
 }

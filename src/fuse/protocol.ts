@@ -117,6 +117,8 @@ export type InitFlagName = keyof typeof INIT_FLAG;
 export const FOPEN_DIRECT_IO = 1;
 export const FOPEN_KEEP_CACHE = 2;
 export const FOPEN_CACHE_DIR = 8;
+/** Since Linux 5.16; older kernels ignore it. */
+export const FOPEN_NOFLUSH = 32;
 
 export const GETATTR_FH = 1;
 export const FSYNC_DATA_ONLY = 1;

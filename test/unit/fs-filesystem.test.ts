@@ -462,3 +462,34 @@ t.test('the last file of a directory that nobody has open is deleted by one requ
   t.equal(store.count('DeleteObject'), 1);
   t.equal(store.count('ListObjectsV2'), 0);
 });
+
+t.test('a file that is only read: neither a promise nor a flush, once it is known', async t => {
+  const { kernel, store, filesystem } = makeFileSystem();
+  store.putForeign('f', 'theirs');
+  t.equal(String(await kernel.readFile('/f')), 'theirs');
+  const { nodeid } = await filesystem.lookup(1, 'f', kernel.ctx);
+  const opened = filesystem.open(nodeid, 0, kernel.ctx);
+  if (opened instanceof Promise) return t.fail('the open waited for something');
+  t.equal(opened.noFlush, true);
+  const read = filesystem.read(nodeid, opened.fh, 0, 100, kernel.ctx);
+  t.notOk(read instanceof Promise);
+  (await read).release?.();
+  t.equal(filesystem.release(nodeid, opened.fh), undefined);
+  const writer = await filesystem.open(nodeid, O_RDWR, kernel.ctx);
+  t.equal(writer.noFlush, false);
+  await filesystem.release(nodeid, writer.fh);
+});
+
+t.test('a reader waits for bytes that a writer replaces meanwhile: it gets the new ones', async t => {
+  const { kernel, store } = makeFileSystem();
+  const size = 3 * 1024 * 1024;
+  store.putForeign('f', Buffer.alloc(size, 'a'));
+  const reader = await kernel.open('/f', 0);
+  const held = store.hold('GetObject', 'f');
+  const reading = kernel.read(reader, size - 4096, 4096);
+  await held.reached;
+  await kernel.writeFile('/f', Buffer.alloc(size, 'b'));
+  held.release();
+  t.equal(String(await reading), 'b'.repeat(4096));
+  await kernel.close(reader);
+});

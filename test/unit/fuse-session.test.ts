@@ -217,6 +217,16 @@ t.test('what nobody received is taken back', async t => {
   t.same(forgotten, []);
 });
 
+t.test('a close that would ask nothing', async t => {
+  const flags: number[] = [];
+  for (const noFlush of [true, false]) {
+    const { send, answers } = setUp({ open: () => ({ fh: 7, keepCache: true, noFlush }) });
+    send({ opcode: OPCODE.OPEN, nodeid: 4, body: body(0, 0) });
+    flags.push(answers.at(-1)!.payload.readUInt32LE(8));
+  }
+  t.same(flags, [2 | 32, 2]);
+});
+
 t.test('the umask, where the kernel leaves it to us', async t => {
   const { send, memory } = setUp({}, true);
   const mkdir = (name: string) => send({ opcode: OPCODE.MKDIR, body: body(0o777, 0o027, name) });
