@@ -111,6 +111,7 @@ export class DirtyBlocks {
         used += buffer.cost;
         block = this.#refit(index, block, buffer, fit.start);
       }
+      block!.buffer.crc32 = undefined;
       block!.buffer.bytes.set(
         done === 0 && take === data.length ? data : data.subarray(done, done + take),
         from - block!.start,

@@ -2,7 +2,9 @@
  * The bytes of one request that sends: gathered from memory without a copy, from the spool and from the stored object
  * into buffers taken for this request, and zeros from one shared buffer.
  */
+
 import type { BlockCache } from './block-cache.ts';
+import { crc32OfSlices } from './block-sums.ts';
 import { type Capture, visitSources } from './overlay.ts';
 import type { SpoolFile } from './spool.ts';
 import { BLOCK_SIZE, type StoredContent } from './stored-content.ts';
@@ -20,6 +22,8 @@ export function pushZeros(slices: Uint8Array[], length: number): void {
 
 export interface Body {
   readonly slices: readonly Uint8Array[];
+  /** Of all of them. */
+  crc32(): number;
   release(): void;
 }
 
@@ -48,8 +52,13 @@ export async function assemble(
   const { memory, blocks } = environment;
   const held: HeldBuffer[] = [];
   let fetched = 0;
-  const pieces: { source: 'memory' | 'spool' | 'zero' | 'stored'; start: number; end: number; bytes?: Uint8Array }[] =
-    [];
+  const pieces: {
+    source: 'memory' | 'spool' | 'zero' | 'stored';
+    start: number;
+    end: number;
+    bytes?: Uint8Array;
+    buffer?: HeldBuffer;
+  }[] = [];
   visitSources(capture, start, end, (source, from, to, block) => {
     if (source === 'memory') {
       const { buffer } = block!;
@@ -59,7 +68,7 @@ export async function assemble(
         held.push(buffer);
       }
       const at = (from % BLOCK_SIZE) - block!.start;
-      pieces.push({ source, start: from, end: to, bytes: buffer.bytes.subarray(at, at + to - from) });
+      pieces.push({ source, start: from, end: to, bytes: buffer.bytes.subarray(at, at + to - from), buffer });
       return;
     }
     // Never planned: what has left memory is used as the part that it is.
@@ -97,11 +106,14 @@ export async function assemble(
       }
     }
     const slices: Uint8Array[] = [];
+    const wholes = new Map<Uint8Array, HeldBuffer>();
     const reads: Fetched[] = [];
     let place = 0;
     for (const piece of pieces) {
-      if (piece.bytes) slices.push(piece.bytes);
-      else if (piece.source === 'zero') pushZeros(slices, piece.end - piece.start);
+      if (piece.bytes) {
+        slices.push(piece.bytes);
+        if (piece.bytes.length === piece.buffer!.bytes.length) wholes.set(piece.bytes, piece.buffer!);
+      } else if (piece.source === 'zero') pushZeros(slices, piece.end - piece.start);
       else {
         const own = cut(buffers, place, piece.end - piece.start);
         place += piece.end - piece.start;
@@ -113,7 +125,7 @@ export async function assemble(
       if (read.source === 'spool') await readSpool(spoolFile!, read);
       else await readStored(blocks, stored!, read, Math.min(READ_STEP, memory.budget.total / 8), signal);
     }
-    return { slices, release };
+    return { slices, crc32: () => crc32OfSlices(slices, wholes), release };
   } catch (error) {
     release();
     throw error;

@@ -86,7 +86,7 @@ export class SaveRequests {
       async (upload, signals) => {
         const body = await this.#assemble(capture, stored, offset, offset + size, signals);
         try {
-          return await upload.putPart(number, body.slices, { signal: signals });
+          return await upload.putPart(number, body.slices, { signal: signals, crc32: () => body.crc32() });
         } finally {
           body.release();
         }

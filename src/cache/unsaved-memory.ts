@@ -21,6 +21,8 @@ export class HeldBuffer {
   readonly cost: number;
   refs = 1;
   frozen = 0;
+  /** Of all its bytes, if it was taken since they changed. */
+  crc32: number | undefined = undefined;
 
   constructor(bytes: Uint8Array, cost: number) {
     this.bytes = bytes;

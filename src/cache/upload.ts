@@ -12,6 +12,7 @@ import { isStoreError, StoreError } from '../errors.ts';
 import type { ObjectStore, ObjectVersion, WriteCondition } from '../s3/store.ts';
 import type { Telemetry } from '../telemetry.ts';
 import type { BlockCache } from './block-cache.ts';
+import { BlockSums } from './block-sums.ts';
 import { CellsBehind } from './cells-behind.ts';
 import type { Doubt } from './doubt.ts';
 import { type Capture, changedRanges, type Overlay, zeroRanges } from './overlay.ts';
@@ -75,6 +76,7 @@ export class FileUpload {
   /** Parts being sent ahead, and uploads being given up. */
   readonly #running = new Set<Promise<void>>();
   readonly #requests: SaveRequests;
+  readonly #sums = new BlockSums();
 
   readonly #tooOld: () => void;
 
@@ -134,6 +136,7 @@ export class FileUpload {
       this.#behind.wrote(cell, start, end);
       if (!this.#sentAhead.has(cell) && !this.#ready.has(cell) && this.#isWhole(cell)) this.#ready.add(cell);
     }
+    if (this.#parts && this.#carriesSums) this.#sums.wrote(this.#overlay, start, end);
     if (this.#ready.size === 0) return;
     this.#isWriting = true;
     this.#sendAhead();
@@ -335,6 +338,11 @@ export class FileUpload {
   #run(task: Promise<void>): void {
     const running = task.finally(() => this.#running.delete(running));
     this.#running.add(running);
+  }
+
+  /** A store that compares no checksums gets none: then nobody asks for those of blocks. */
+  get #carriesSums(): boolean {
+    return (this.#environment.store.features.checksums ?? 'compared') === 'compared';
   }
 
   #isWhole(cell: number): boolean {

@@ -12,6 +12,7 @@ import { canonicalQuery } from './sigv4.ts';
 import type {
   ObjectInfo,
   ObjectVersion,
+  PartOptions,
   RequestOptions,
   Upload,
   UploadedPart,
@@ -44,10 +45,11 @@ export class S3Upload implements Upload {
     this.#checksums = checksums;
   }
 
-  async putPart(number: number, body: readonly Uint8Array[], options: RequestOptions = {}): Promise<UploadedPart> {
+  async putPart(number: number, body: readonly Uint8Array[], options: PartOptions = {}): Promise<UploadedPart> {
     const size = sizeOf(body);
     this.#checkPart('UploadPart', number, size);
     const { checksums } = this.#with;
+    const { crc32 = () => crc32Of(body) } = options;
     const send = (sent: SentChecksum | undefined): Promise<UploadedPart> => {
       const request: S3Request = {
         operation: 'UploadPart',
@@ -69,16 +71,16 @@ export class S3Upload implements Upload {
     // S3 takes no part without a checksum for an upload that was begun with them.
     const begunWith = this.#checksums === 'whole' || this.#checksums === 'parts';
     if (this.#checksums === 'none') return atTheDoor(send(undefined));
-    if (this.#checksums === 'unknown') return atTheDoor(this.#putUnknown(body, send));
-    return atTheDoor(checksums.send('UploadPart', () => crc32Text(crc32Of(body)), send, begunWith));
+    if (this.#checksums === 'unknown') return atTheDoor(this.#putUnknown(crc32, send));
+    return atTheDoor(checksums.send('UploadPart', () => crc32Text(crc32()), send, begunWith));
   }
 
   /** S3 takes parts as the upload was begun: with checksums or without. What the first one shows holds for all. */
   async #putUnknown(
-    body: readonly Uint8Array[],
+    crc32: () => number,
     send: (sent: SentChecksum | undefined) => Promise<UploadedPart>,
   ): Promise<UploadedPart> {
-    const sum = (): SentChecksum => ({ text: crc32Text(crc32Of(body)), compared: false });
+    const sum = (): SentChecksum => ({ text: crc32Text(crc32()), compared: false });
     const withSum = this.#with.checksums.sends('UploadPart');
     try {
       const part = await send(withSum ? sum() : undefined);

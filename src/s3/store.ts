@@ -150,11 +150,16 @@ export interface RequestOptions {
   readonly signal?: AbortSignal;
 }
 
+export interface PartOptions extends RequestOptions {
+  /** Tells the CRC32 of the body, where that is known for less than its computation. */
+  readonly crc32?: () => number;
+}
+
 /** A multipart upload in progress. Parts may be sent in any order, at once, and again (the last one counts). */
 export interface Upload {
   readonly key: string;
   readonly uploadId: string;
-  putPart(number: number, body: readonly Uint8Array[], options?: RequestOptions): Promise<UploadedPart>;
+  putPart(number: number, body: readonly Uint8Array[], options?: PartOptions): Promise<UploadedPart>;
   /** Copies bytes `offset` … of `source` on the server, only if `source` still is that version. */
   copyPart(
     number: number,

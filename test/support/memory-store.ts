@@ -6,6 +6,7 @@
  * It is held to `test/contract/store.ts`, the same suite that the S3 store passes.
  */
 import { createHash, randomUUID } from 'node:crypto';
+import { crc32 } from 'node:zlib';
 import type { Clock } from '../../src/concurrency.ts';
 import { delay, systemClock } from '../../src/concurrency.ts';
 import type { StoreErrorKind } from '../../src/errors.ts';
@@ -456,9 +457,14 @@ export class MemoryStore implements ObjectStore {
       uploadId,
       putPart: (number, body, partOptions = {}) => {
         const bytes = body.reduce((sum, slice) => sum + slice.length, 0);
-        return this.#call({ operation: 'UploadPart', key, partNumber: number, bytes }, partOptions.signal, () =>
-          this.#part('UploadPart', uploadId, key, number, joined(body)),
-        );
+        // Buffers do not change while they are sent: a checksum that was taken before still is theirs.
+        const crc = partOptions.crc32?.();
+        return this.#call({ operation: 'UploadPart', key, partNumber: number, bytes }, partOptions.signal, () => {
+          const whole = joined(body);
+          if (crc !== undefined && crc !== crc32(whole))
+            throw new Error(`part ${number} of ${key} has another checksum`);
+          return this.#part('UploadPart', uploadId, key, number, whole);
+        });
       },
       copyPart: (number, source, offset, length, partOptions = {}) => {
         const call: StoreCall = {

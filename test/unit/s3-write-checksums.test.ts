@@ -11,7 +11,7 @@ import type { S3StoreOptions } from '../../src/s3/open-store.ts';
 import { openS3Store } from '../../src/s3/open-store.ts';
 import type { S3Store } from '../../src/s3/s3-store.ts';
 import type { ObjectDescription } from '../../src/s3/store.ts';
-import { crc32Text, parseCrc32 } from '../../src/s3/write-checksums.ts';
+import { crc32Of, crc32Text, parseCrc32 } from '../../src/s3/write-checksums.ts';
 import { Counters, silentTelemetry } from '../../src/telemetry.ts';
 import { BUCKET as FAULTY_BUCKET, FaultyWorld, PART } from '../faults/world.ts';
 import { scriptedServer } from '../support/scripted-server.ts';
@@ -156,6 +156,27 @@ t.test('over plain HTTP the checksum takes the place of the hash once it is know
   t.same(await seen({ signPayload: 'http' }), [false, false], 'enable_unsigned_payload=0');
   t.same(await seen({ signPayload: 'never' }), [true, true]);
   t.same(await seen({ checksums: 'none' }), [false, false]);
+});
+
+t.test('a checksum that the caller knows goes out as it is, and is not asked for where none is sent', async t => {
+  const bytes = body(1, 100);
+  let asked = 0;
+  const known = (crc: number): (() => number) => {
+    return () => {
+      asked++;
+      return crc;
+    };
+  };
+  const { store } = await place(t, {}, { retry: { base: 1, longest: 2, attempts: 2 } });
+  const upload = await store.beginUpload('large', PLAIN);
+  const part = await upload.putPart(1, bytes, { crc32: known(crc32Of(bytes)) });
+  t.equal(part.crc32, crc32Text(crc32Of(bytes)));
+  t.equal(await kindOf(upload.putPart(1, bytes, { crc32: known(7) })), 'corrupt', 'the store compares it');
+  t.equal(asked, 2);
+  const { store: plain } = await place(t, {}, { checksums: 'none' });
+  const without = await plain.beginUpload('large', PLAIN);
+  await without.putPart(1, bytes, { crc32: known(7) });
+  t.equal(asked, 2);
 });
 
 t.test('stores that ignore or refuse checksums', async t => {
