@@ -11,11 +11,11 @@
  * In memory: `ResidentBlocks`. What to fetch ahead: `planRead`. A read that finds all its blocks is answered in the same
  * turn, without a promise.
  */
-import { LRUCache } from 'lru-cache';
 import type { Clock, Waiter } from '../concurrency.ts';
 import { StoreError } from '../errors.ts';
 import type { Awaitable, ReadReply } from '../fuse/ops.ts';
 import type { ObjectStore, ObjectVersion } from '../s3/store.ts';
+import { SecondChance } from '../second-chance.ts';
 import type { Telemetry } from '../telemetry.ts';
 import { PendingRead } from './block-fetch.ts';
 import { BlockPool } from './block-pool.ts';
@@ -80,7 +80,7 @@ export interface BlockCacheStats extends ResidentStats, FlightStats {
 
 export class BlockCache {
   readonly #budget: Budget;
-  readonly #contents: LRUCache<string, StoredContent>;
+  readonly #contents: SecondChance<string, StoredContent>;
   readonly #resident: ResidentBlocks;
   readonly #inFlight: BlocksInFlight;
   readonly #ahead: ReadAhead;
@@ -99,7 +99,7 @@ export class BlockCache {
     const maxRequestBytes = powerOfTwoBelow(Math.max(options.maxRequestBytes ?? MAX_REQUEST, BLOCK_SIZE));
     const maxReadAhead = options.maxReadAhead ?? Math.min(MAX_READ_AHEAD, budget.total * READ_AHEAD_SHARE);
     this.#budget = budget;
-    this.#contents = new LRUCache({ maxSize: options.versions ?? CONTENTS_REMEMBERED });
+    this.#contents = new SecondChance(options.versions ?? CONTENTS_REMEMBERED);
     this.#tier = options.tier;
     this.#free = buffer => {
       pool.give(buffer);
@@ -153,7 +153,7 @@ export class BlockCache {
     const known = this.#contents.get(name);
     if (known !== undefined && known.size === version.size) return known;
     const content = new StoredContent(version);
-    this.#contents.set(name, content, { size: 1 });
+    this.#contents.set(name, content);
     return content;
   }
 
@@ -171,7 +171,7 @@ export class BlockCache {
     const before = nameOf(content.version);
     if (this.#contents.peek(before) === content) this.#contents.delete(before);
     content.version = successor;
-    this.#contents.set(nameOf(successor), content, { size: 1 });
+    this.#contents.set(nameOf(successor), content);
   }
 
   /**

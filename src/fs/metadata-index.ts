@@ -5,8 +5,8 @@
  * new metadata keeps the ETag. S3's times have whole seconds: an entry learned less than two seconds after Last-Modified
  * is *racy*, a later change may carry the same time, and it holds only for as long as the TTL.
  */
-import { LRUCache } from 'lru-cache';
 import type { ListedObject, ObjectDescription, ObjectInfo, Written } from '../s3/store.ts';
+import { SecondChance } from '../second-chance.ts';
 import type { PersistentIndex } from './persistent-index.ts';
 
 /** Twice the resolution of S3's times. */
@@ -30,12 +30,12 @@ export interface IndexedMetadata {
 }
 
 export class MetadataIndex {
-  readonly #entries: LRUCache<string, IndexedMetadata>;
+  readonly #entries: SecondChance<string, IndexedMetadata>;
   readonly #persistent: PersistentIndex | undefined;
 
   /** `max`: how many objects are remembered, some 600 bytes each. */
   constructor(max: number, persistent?: PersistentIndex) {
-    this.#entries = new LRUCache({ max });
+    this.#entries = new SecondChance(max);
     this.#persistent = persistent;
   }
 
@@ -91,9 +91,12 @@ export class MetadataIndex {
     });
   }
 
-  /** What is known of the version that a listing (asked at `at`) shows. */
-  match(key: string, listed: { etag: string; size: number; lastModified: number }): IndexedMetadata | undefined {
-    const entry = this.#entries.get(key);
+  /** What is known of the version that a listing shows; `entry`: what `get` has just told of the key. */
+  match(
+    key: string,
+    listed: { etag: string; size: number; lastModified: number },
+    entry = this.#entries.get(key),
+  ): IndexedMetadata | undefined {
     if (!entry || entry.etag !== listed.etag || entry.size !== listed.size) return undefined;
     if (entry.lastModified === undefined) {
       // The same bytes, but a later time: another client has given them other metadata since.

@@ -48,8 +48,9 @@ export class MetadataRequests {
   /** The metadata of a listed version, or what was learned of the key since it was listed. */
   known(object: ListedObject, at: number): IndexedMetadata | undefined {
     const newest = this.index.get(object.key);
-    if (newest && newest.checkedAt > at && this.isRecent(newest.checkedAt)) return newest;
-    const metadata = this.index.match(object.key, object);
+    if (!newest) return undefined;
+    if (newest.checkedAt > at && this.isRecent(newest.checkedAt)) return newest;
+    const metadata = this.index.match(object.key, object, newest);
     return metadata && (!metadata.racy || this.isRecent(metadata.checkedAt)) ? metadata : undefined;
   }
 

@@ -5,6 +5,7 @@
  * Keys are asked for percent-encoded (`encoding-type=url`), since XML cannot carry all that a key may hold; stores that
  * ignore that are recognised by the missing `EncodingType`.
  */
+import { isAscii } from 'node:buffer';
 import { ownText } from './own-text.ts';
 import type { ListedObject } from './store.ts';
 import { eachElement, rootElement, unescapeXml, XmlError, xmlText } from './xml.ts';
@@ -39,10 +40,39 @@ function parseTime(xml: string, from: number, to: number): number {
   return Date.UTC(two(0) * 100 + two(2), two(5) - 1, two(8), two(11), two(14), two(17));
 }
 
-/** `&quot;…&quot;` is how S3 writes each ETag. */
-function parseEtag(text: string): string {
-  const plain = text.startsWith('&quot;') && text.endsWith('&quot;') && text.indexOf('&', 1) === text.length - 6;
-  return ownText(plain ? `"${text.slice(6, -6)}"` : quotedEtag(unescapeXml(text)));
+const QUOTE = '&quot;';
+const QUOTE_BYTE = 0x22;
+
+/**
+ * Parts of a document, each as a text of its own (`own-text.ts`). Most are plain ASCII: then they are made from the bytes by
+ * one call, where a copy of a slice takes two and, of 1,000 entries, a fifth of the time.
+ */
+class OwnTexts {
+  readonly #xml: string;
+  /** A copy, for quotes are written into it; undefined where places in the text are not those of the bytes. */
+  readonly #bytes: Buffer | undefined;
+
+  constructor(xml: string, body: Uint8Array) {
+    this.#xml = xml;
+    this.#bytes = isAscii(body) ? Buffer.from(body) : undefined;
+  }
+
+  /** `xml[from … to)` as it stands. */
+  at(from: number, to: number): string {
+    return this.#bytes ? this.#bytes.toString('latin1', from, to) : ownText(this.#xml.slice(from, to));
+  }
+
+  /** `&quot;…&quot;` is how S3 writes each ETag. */
+  etag(from: number, to: number): string {
+    const xml = this.#xml;
+    const [begin, end] = [from + QUOTE.length - 1, to - QUOTE.length];
+    const plain = end > begin && xml.startsWith(QUOTE, from) && xml.indexOf('&', from + 1) === end;
+    if (!plain || !xml.startsWith(QUOTE, end)) return ownText(quotedEtag(unescapeXml(xml.slice(from, to))));
+    if (!this.#bytes) return ownText(`"${xml.slice(begin + 1, end)}"`);
+    this.#bytes[begin] = QUOTE_BYTE;
+    this.#bytes[end] = QUOTE_BYTE;
+    return this.#bytes.toString('latin1', begin, end + 1);
+  }
 }
 
 function parseSize(text: string): number {
@@ -72,8 +102,15 @@ export function parseListing(body: Uint8Array, prefix: string): Listing {
   let truncated = false;
   let next: string | undefined;
 
+  const texts = new OwnTexts(xml, body);
+
   const key = (start: number, end: number): string | undefined => {
-    const text = unescapeXml(xml.slice(start, end));
+    const escaped = xml.slice(start, end);
+    if (!/[%+&]/.test(escaped)) {
+      if (!escaped.startsWith(prefix)) throw new XmlError('a key that was not asked for');
+      return texts.at(start + prefix.length, end);
+    }
+    const text = unescapeXml(escaped);
     const whole = encoded ? decodeKey(text) : text;
     if (whole === undefined) return undefined;
     if (!whole.startsWith(prefix)) throw new XmlError('a key that was not asked for');
@@ -98,7 +135,7 @@ export function parseListing(body: Uint8Array, prefix: string): Listing {
         lastModified = parseTime(xml, start, end);
         break;
       case 'ETag':
-        etag = parseEtag(xml.slice(start, end));
+        etag = texts.etag(start, end);
         break;
       case 'Size':
         size = parseSize(xml.slice(start, end));

@@ -14,6 +14,7 @@ const LEAVES: ReadonlySet<string> = new Set([
   'crc.ts',
   'crc32.ts',
   'key-order.ts',
+  'second-chance.ts',
 ]);
 
 /** Folder → what it may import beside itself and the leaves: a folder, or one file of it where only the seam is open. */
