@@ -321,6 +321,10 @@ class Snapshot {
     if (!listed || (!listed.object && !listed.directory) || this.#namespace.isKnown(directory, listed)) return;
     const asked = this.#heads.run(async () => {
       if (this.#isClosed) return;
+      if (listed.object && !listed.directory && !directory.children.has(listed.name)) {
+        await this.#namespace.requests.head(listed.object.key);
+        return;
+      }
       const found = await this.#namespace.find(directory, listed.name);
       // What was learned is remembered by key; the inode is made again when its entry goes out.
       if (found) this.#namespace.release(await this.#namespace.exactly(found));

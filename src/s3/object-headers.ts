@@ -81,17 +81,24 @@ export function taggingHeader(tags: readonly (readonly [string, string])[]): rea
   return ['x-amz-tagging', tags.map(([name, value]) => `${encodeComponent(name)}=${encodeComponent(value)}`).join('&')];
 }
 
-/** What was parsed last: the `Date` of one answer is mostly that of the one before. */
-let lastText = '';
-let lastTime = Number.NaN;
+/** What was parsed last of a header: the `Date` of one answer is mostly that of the one before. */
+interface LastDate {
+  text: string;
+  time: number;
+}
+
+const lastServerDate: LastDate = { text: '', time: Number.NaN };
+/** Of its own: `Date` comes between any two of them. */
+const lastLastModified: LastDate = { text: '', time: Number.NaN };
 
 /** ms since the epoch of a `Date` or `Last-Modified` header; undefined if there is none or it is no date. */
-export function httpDate(text: string | undefined): number | undefined {
+export function httpDate(text: string | undefined, last: LastDate = lastServerDate): number | undefined {
   if (text === undefined) return undefined;
-  const time = text === lastText ? lastTime : Date.parse(text);
-  lastText = text;
-  lastTime = time;
-  return Number.isNaN(time) ? undefined : time;
+  if (text !== last.text) {
+    last.text = text;
+    last.time = Date.parse(text);
+  }
+  return Number.isNaN(last.time) ? undefined : last.time;
 }
 
 /** The server's clock, ms since the epoch; `arrived` where the answer does not say. */
@@ -105,7 +112,7 @@ const ARCHIVED_CLASSES = new Set(['GLACIER', 'DEEP_ARCHIVE']);
 /** Reads the headers of a HEAD or GET. `size` is the object's. Throws `StoreError` ('corrupt'). */
 export function objectInfo(key: string, size: number, headers: Headers, arrived: number): ObjectInfo {
   const etag = headers.get('etag');
-  const lastModified = httpDate(headers.get('last-modified'));
+  const lastModified = httpDate(headers.get('last-modified'), lastLastModified);
   if (!etag || lastModified === undefined) {
     throw new StoreError('corrupt', `the answer for "${visible(key)}" has no ETag or no Last-Modified: this is no S3`, {
       key,
@@ -118,15 +125,12 @@ export function objectInfo(key: string, size: number, headers: Headers, arrived:
   }
   const metadata: Record<string, string> = {};
   for (const [name, value] of headers) {
-    // Not by assignment: a bucket may hold metadata of the name `__proto__`.
-    if (name.startsWith(META)) {
-      Object.defineProperty(metadata, name.slice(META.length), {
-        value,
-        enumerable: true,
-        writable: true,
-        configurable: true,
-      });
-    }
+    // By assignment `__proto__`, which a bucket may hold as any other name, would not be kept.
+    if (!name.startsWith(META)) continue;
+    const own = name.slice(META.length);
+    if (own === '__proto__') {
+      Object.defineProperty(metadata, own, { value, enumerable: true, writable: true, configurable: true });
+    } else metadata[own] = value;
   }
   const storageClass = headers.get('x-amz-storage-class');
   const algorithm = headers.has('x-amz-server-side-encryption-customer-algorithm')
