@@ -119,8 +119,62 @@ export interface Waiter {
   readonly signal: AbortSignal;
 }
 
+/** What a request can be told to stop by: an `AbortSignal`, or a `Cancellation`. */
+export interface CancelSignal {
+  readonly aborted: boolean;
+  readonly reason: unknown;
+  addEventListener(type: 'abort', listener: () => void, options?: { readonly once?: boolean }): void;
+  removeEventListener(type: 'abort', listener: () => void): void;
+}
+
+/**
+ * Controller and signal in one, for what is made with each request and is hardly ever used. Node's pair, with a listener put on
+ * and taken off, takes 4 µs, ten times as much where it runs cold, and leaves ten objects behind: two pairs for each GET
+ * were an eighth of what a small file cost.
+ */
+export class Cancellation implements CancelSignal {
+  #aborted = false;
+  #reason: unknown;
+  /** Nearly always one, and gone again. */
+  #first: (() => void) | undefined;
+  #others: (() => void)[] | undefined;
+
+  get aborted(): boolean {
+    return this.#aborted;
+  }
+
+  get reason(): unknown {
+    return this.#reason;
+  }
+
+  /** Tells whoever listens, once. */
+  abort(reason?: unknown): void {
+    if (this.#aborted) return;
+    this.#aborted = true;
+    this.#reason = reason ?? new DOMException('This operation was aborted', 'AbortError');
+    const first = this.#first;
+    this.#first = undefined;
+    first?.();
+    // One that another has taken off meanwhile is not called.
+    for (let next = this.#others?.shift(); next; next = this.#others?.shift()) next();
+  }
+
+  /** Each listener is called once at most. One that comes after the abort is not called, as with an `AbortSignal`. */
+  addEventListener(_type: 'abort', listener: () => void): void {
+    if (this.#aborted) return;
+    if (this.#first === undefined) this.#first = listener;
+    else if (this.#others === undefined) this.#others = [listener];
+    else this.#others.push(listener);
+  }
+
+  removeEventListener(_type: 'abort', listener: () => void): void {
+    if (this.#first === listener) this.#first = undefined;
+    else if (this.#others?.includes(listener)) this.#others = this.#others.filter(each => each !== listener);
+  }
+}
+
 /** Resolves after `ms` of `clock`, or rejects with `signal.reason` when aborted. */
-export function delay(clock: Clock, ms: number, signal?: AbortSignal): Promise<void> {
+export function delay(clock: Clock, ms: number, signal?: CancelSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) {
       reject(signal.reason);

@@ -8,6 +8,7 @@
  * 3. A fetch exists only when it has its memory. So it always comes to an end by itself, and whoever waits for blocks
  *    holds memory while waiting for the network only, never for other memory: readers cannot deadlock each other.
  */
+import { Cancellation } from '../concurrency.ts';
 import { isStoreError, StoreError } from '../errors.ts';
 import type { ReadReply } from '../fuse/ops.ts';
 import type { GetResult, GetSink, ObjectInfo, ObjectStore, ObjectVersion } from '../s3/store.ts';
@@ -34,20 +35,20 @@ export class BlockFetch {
   ended = false;
   #waiting = 0;
   readonly #readers: (PendingRead[] | undefined)[] = [];
-  #controller: AbortController;
+  #cancellation: Cancellation;
 
   constructor(
     content: StoredContent,
     first: number,
     buffers: readonly Uint8Array[],
     reason: FetchReason,
-    controller = new AbortController(),
+    cancellation = new Cancellation(),
   ) {
     this.content = content;
     this.first = first;
     this.buffers = buffers.slice();
     this.reason = reason;
-    this.#controller = controller;
+    this.#cancellation = cancellation;
   }
 
   get count(): number {
@@ -93,7 +94,7 @@ export class BlockFetch {
 
   abort(): void {
     this.cancelled = true;
-    this.#controller.abort(new StoreError('aborted', 'nobody waits for these bytes any longer'));
+    this.#cancellation.abort(new StoreError('aborted', 'nobody waits for these bytes any longer'));
   }
 
   /** Takes from `tier` what it has, in order; the rest is for `run`. */
@@ -119,7 +120,7 @@ export class BlockFetch {
       const offset = (this.first + done) * BLOCK_SIZE;
       const length = this.end - offset;
       const sink = new BlockSink(this, done, version.etag, deliver);
-      const { signal } = this.#controller;
+      const signal = this.#cancellation;
       try {
         const result = await store.get(version.key, { offset, length, ifMatch: version.etag }, sink, { signal });
         sink.finish(result, length);
@@ -127,7 +128,7 @@ export class BlockFetch {
       } catch (error) {
         const failure = sink.foreign ?? error;
         if (this.cancelled || !this.hasMoved(version, failure)) throw failure;
-        this.#controller = new AbortController();
+        this.#cancellation = new Cancellation();
       }
     }
   }
@@ -140,7 +141,7 @@ export class BlockFetch {
   /** Another version answered: ends the request; its bytes must not be taken. */
   foreign(etag: string): StoreError {
     const { key } = this.content.version;
-    this.#controller.abort();
+    this.#cancellation.abort();
     return new StoreError(
       'precondition-failed',
       `GetObject of ${key} answered version ${etag}, not the one asked for`,

@@ -6,6 +6,7 @@
  *    a cancellation is later than when readers have.
  * 3. The first GET of an open belongs to no content until its headers are in (`OpeningRead`).
  */
+import type { Cancellation } from '../concurrency.ts';
 import { isStoreError } from '../errors.ts';
 import type { ObjectInfo, ObjectStore } from '../s3/store.ts';
 import type { Telemetry } from '../telemetry.ts';
@@ -204,7 +205,7 @@ export class BlocksInFlight {
     const opening = new OpeningRead(
       lengths.map(length => this.#pool.take(length)),
       {
-        begin: (info, buffers, controller) => this.#beginOpened(info, buffers, controller),
+        begin: (info, buffers, cancellation) => this.#beginOpened(info, buffers, cancellation),
         deliver: (fetch, position) => this.#deliver(fetch, position),
         end: (fetch, error) => this.#end(fetch, error),
         free: buffer => this.#free(buffer),
@@ -222,9 +223,9 @@ export class BlocksInFlight {
   }
 
   /** The headers of an open are in: its blocks become known to readers. Answers the fetch that its body fills. */
-  #beginOpened(info: ObjectInfo, buffers: readonly Uint8Array[], controller: AbortController): BlockFetch {
+  #beginOpened(info: ObjectInfo, buffers: readonly Uint8Array[], cancellation: Cancellation): BlockFetch {
     const content = this.#contentOf(info);
-    const fetch = new BlockFetch(content, 0, buffers, 'open', controller);
+    const fetch = new BlockFetch(content, 0, buffers, 'open', cancellation);
     for (let index = 0; index < fetch.count; index++) {
       if (this.isMissing(content, index)) this.#fetches.set(content.firstBlock + index, fetch);
     }

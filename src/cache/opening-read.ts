@@ -2,6 +2,7 @@
  * The first GET of an open: sent before the version is known, so without If-Match. Its headers tell the version; from then
  * on its body is the fetch of the first blocks of that content like any other.
  */
+import { Cancellation } from '../concurrency.ts';
 import { StoreError } from '../errors.ts';
 import type { GetResult, GetSink, ObjectInfo, ObjectStore, ObjectVersion } from '../s3/store.ts';
 import type { BlockFetch } from './block-fetch.ts';
@@ -12,7 +13,7 @@ import { BLOCK_SIZE } from './stored-content.ts';
 /** What the cache does for an opening read. */
 export interface OpeningHost {
   /** The headers are in; `buffers` will be filled with whole blocks, from the first on. */
-  begin(info: ObjectInfo, buffers: readonly Uint8Array[], controller: AbortController): BlockFetch;
+  begin(info: ObjectInfo, buffers: readonly Uint8Array[], cancellation: Cancellation): BlockFetch;
   deliver(fetch: BlockFetch, position: number): void;
   end(fetch: BlockFetch, error: unknown): void;
   free(buffer: Uint8Array): void;
@@ -23,7 +24,7 @@ export class OpeningRead {
   /** Buffers that belong to no fetch: all of them until the headers are in. */
   #own: Uint8Array[];
   readonly #buffers: readonly Uint8Array[];
-  readonly #controller = new AbortController();
+  readonly #cancellation = new Cancellation();
   #fetch: BlockFetch | undefined;
   #sink: BlockSink | undefined;
   /** Where the content was when the headers came. */
@@ -51,7 +52,7 @@ export class OpeningRead {
       return Promise.reject(aborted());
     }
     return new Promise((resolve, reject) => {
-      const abort = (): void => this.#controller.abort(aborted());
+      const abort = (): void => this.#cancellation.abort(aborted());
       signal?.addEventListener('abort', abort, { once: true });
       const started = (info: ObjectInfo): void => {
         signal?.removeEventListener('abort', abort);
@@ -63,7 +64,7 @@ export class OpeningRead {
         started,
         filled: bytes => this.#sink?.filled(bytes),
       };
-      store.get(key, { offset: 0, length }, sink, { signal: this.#controller.signal }).then(
+      store.get(key, { offset: 0, length }, sink, { signal: this.#cancellation }).then(
         result => {
           if (this.#fetch === undefined) started(result.info);
           this.#finish(result, length);
@@ -88,7 +89,7 @@ export class OpeningRead {
       if (end < Math.min((whole + 1) * BLOCK_SIZE, info.size) || end <= whole * BLOCK_SIZE) break;
       whole++;
     }
-    this.#fetch = this.#host.begin(info, this.#buffers.slice(0, whole), this.#controller);
+    this.#fetch = this.#host.begin(info, this.#buffers.slice(0, whole), this.#cancellation);
     this.#version = this.#fetch.content.version;
     this.#sink = new BlockSink(this.#fetch, 0, info.etag, position => this.#host.deliver(this.#fetch!, position));
     this.#own = this.#buffers.slice(whole);

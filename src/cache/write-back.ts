@@ -8,7 +8,9 @@
  * what S3 has), waits for what is queued under its keys and then goes straight to S3. (5) Without room in the journal, or
  * with a disk that fails, a change waits for S3 as without `write_back`: close never fails for lack of room.
  */
+
 import { randomBytes } from 'node:crypto';
+import type { CancelSignal } from '../concurrency.ts';
 import { isStoreError, StoreError, type StoreErrorKind } from '../errors.ts';
 import type {
   GetRequest,
@@ -225,7 +227,7 @@ export class WriteBackStore extends ForwardingStore {
     change: PutChange,
     { offset, length }: GetRequest,
     sink: GetSink,
-    signal: AbortSignal | undefined,
+    signal: CancelSignal | undefined,
   ): Promise<GetResult> {
     const info = this.#infoOf(change);
     if (offset >= change.size && change.size > 0) throw refused('range', change.key, `has no byte ${offset}`);
@@ -486,7 +488,7 @@ export class WriteBackStore extends ForwardingStore {
   }
 }
 
-function expectWanted(signal: AbortSignal | undefined): void {
+function expectWanted(signal: CancelSignal | undefined): void {
   if (signal?.aborted) throw new StoreError('aborted', 'interrupted');
 }
 

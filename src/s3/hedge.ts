@@ -10,7 +10,8 @@
  * 2. Where this thread was busy the answer may be there unseen: it is looked for before the second one goes.
  * 3. A refusal of the second is nobody's failure while the first may still answer.
  */
-import type { Clock } from '../concurrency.ts';
+import type { CancelSignal, Clock } from '../concurrency.ts';
+import { Cancellation } from '../concurrency.ts';
 import type { Telemetry } from '../telemetry.ts';
 
 /** The latest so many first bytes tell what is late: at 100 requests a second the last ten seconds. */
@@ -28,7 +29,7 @@ const MOST_AT_ONCE = 4;
 
 /** One sending. */
 export interface Sending {
-  readonly signal: AbortSignal;
+  readonly signal: CancelSignal;
   /** Its answer has begun. Throws if another sending's has: then this one must not go on. */
   answered(): void;
 }
@@ -54,62 +55,26 @@ export class Hedge {
   /** Runs `send`, and once more if its answer is late and `mayRepeat` says so. Settles as the one that answered first. */
   run<T>(
     send: (sending: Sending) => Promise<T>,
-    signal: AbortSignal | undefined,
+    signal: CancelSignal | undefined,
     mayRepeat: () => boolean,
   ): Promise<T> {
     this.#allowance = Math.min(MOST_AT_ONCE, this.#allowance + SHARE);
     return new Promise<T>((resolve, reject) => {
       const begun = this.#clock.monotonic();
-      const sent: AbortController[] = [];
-      let running = 0;
-      let winner = -1;
-      let failure: unknown;
-      let cancelTimer = (): void => {};
-      const abort = (): void => {
-        for (const controller of sent) controller.abort(signal!.reason);
+      const answered = (mine: number): void => {
+        this.#note(this.#clock.monotonic() - begun);
+        if (mine > 0) this.#telemetry.count('s3.hedges_won');
       };
-      const finish = (settle: () => void): void => {
-        cancelTimer();
-        signal?.removeEventListener('abort', abort);
-        settle();
-      };
-      const start = (): void => {
-        const mine = sent.length;
-        const controller = new AbortController();
-        sent.push(controller);
-        running++;
-        const sending: Sending = {
-          signal: controller.signal,
-          answered: () => {
-            if (winner >= 0) throw new Error('another sending of the same request was faster');
-            winner = mine;
-            cancelTimer();
-            this.#note(this.#clock.monotonic() - begun);
-            if (mine > 0) this.#telemetry.count('s3.hedges_won');
-            for (const [place, other] of sent.entries()) if (place !== mine) other.abort();
-          },
-        };
-        send(sending).then(
-          value => finish(() => resolve(value)),
-          (error: unknown) => {
-            running--;
-            // What the first met is what is told; but the one that has answered decides.
-            if (mine === 0 || winner === mine) failure = error;
-            failure ??= error;
-            if (winner === mine || running === 0) finish(() => reject(failure));
-          },
-        );
-      };
-      signal?.addEventListener('abort', abort, { once: true });
-      start();
-      if (signal?.aborted) abort();
+      const race = new Race(send, signal, answered, resolve, reject);
+      race.start();
+      if (signal?.aborted) race.abort();
       if (this.#delay === Number.POSITIVE_INFINITY) return;
-      cancelTimer = this.#clock.after(this.#delay, () => {
+      race.cancelTimer = this.#clock.after(this.#delay, () => {
         setImmediate(() => {
-          if (winner >= 0 || running === 0 || signal?.aborted || this.#allowance < 1 || !mayRepeat()) return;
+          if (!race.isOpen || signal?.aborted || this.#allowance < 1 || !mayRepeat()) return;
           this.#allowance--;
           this.#telemetry.count('s3.hedged');
-          start();
+          race.start();
         });
       });
     });
@@ -121,5 +86,81 @@ export class Hedge {
     if (this.#seen < NEEDED || this.#seen % RECKONED_EVERY !== 0) return;
     const known = this.#latest.slice(0, Math.min(this.#seen, REMEMBERED)).sort();
     this.#delay = Math.max(LEAST_DELAY, known[Math.floor(known.length * LATE_SHARE)]!);
+  }
+}
+
+/** The sendings of one request. A class, not closures: there is one for each GET, and nearly all of them have one sending. */
+class Race<T> {
+  cancelTimer: (() => void) | undefined;
+  readonly #send: (sending: Sending) => Promise<T>;
+  readonly #signal: CancelSignal | undefined;
+  readonly #answered: (place: number) => void;
+  readonly #resolve: (value: T) => void;
+  readonly #reject: (error: unknown) => void;
+  readonly #sent: Cancellation[] = [];
+  readonly #abort = (): void => this.abort();
+  #running = 0;
+  #winner = -1;
+  #failure: unknown;
+
+  constructor(
+    send: (sending: Sending) => Promise<T>,
+    signal: CancelSignal | undefined,
+    answered: (place: number) => void,
+    resolve: (value: T) => void,
+    reject: (error: unknown) => void,
+  ) {
+    this.#send = send;
+    this.#signal = signal;
+    this.#answered = answered;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    signal?.addEventListener('abort', this.#abort, { once: true });
+  }
+
+  /** None has answered yet, and another could. */
+  get isOpen(): boolean {
+    return this.#winner < 0 && this.#running > 0;
+  }
+
+  abort(): void {
+    for (const sending of this.#sent) sending.abort(this.#signal!.reason);
+  }
+
+  start(): void {
+    const mine = this.#sent.length;
+    const signal = new Cancellation();
+    this.#sent.push(signal);
+    this.#running++;
+    this.#send({ signal, answered: () => this.#won(mine) }).then(
+      value => {
+        this.#finish();
+        this.#resolve(value);
+      },
+      (error: unknown) => this.#failed(mine, error),
+    );
+  }
+
+  #won(mine: number): void {
+    if (this.#winner >= 0) throw new Error('another sending of the same request was faster');
+    this.#winner = mine;
+    this.cancelTimer?.();
+    this.#answered(mine);
+    for (const [place, other] of this.#sent.entries()) if (place !== mine) other.abort();
+  }
+
+  #failed(mine: number, error: unknown): void {
+    this.#running--;
+    // What the first met is what is told; but the one that has answered decides.
+    if (mine === 0 || this.#winner === mine) this.#failure = error;
+    this.#failure ??= error;
+    if (this.#winner !== mine && this.#running > 0) return;
+    this.#finish();
+    this.#reject(this.#failure);
+  }
+
+  #finish(): void {
+    this.cancelTimer?.();
+    this.#signal?.removeEventListener('abort', this.#abort);
   }
 }

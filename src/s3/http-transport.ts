@@ -5,7 +5,7 @@
  * buffers, uploads straight out of them. It knows neither S3 nor retries, but for the repeat on a stale connection that
  * `http-pool.ts` tells of. All failures are `HttpError`, or what `answer` threw.
  */
-import type { Clock } from '../concurrency.ts';
+import type { CancelSignal, Clock } from '../concurrency.ts';
 import { systemClock } from '../concurrency.ts';
 import type { Lookup } from './http-addresses.ts';
 import { lookupBySystem } from './http-addresses.ts';
@@ -21,7 +21,7 @@ export interface HttpRequest {
   /** Request line and headers, with the empty line at the end; Latin-1. */
   readonly head: string;
   readonly body?: readonly Uint8Array[];
-  readonly signal?: AbortSignal | undefined;
+  readonly signal?: CancelSignal | undefined;
   /** Instead of the transport's, in ms: for what the server takes long to do. */
   readonly firstByteTimeout?: number;
   /** Where the body of this answer goes; undefined (or no function) to have it collected. */

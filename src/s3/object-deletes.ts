@@ -1,4 +1,5 @@
 /** DeleteObject and DeleteObjects. */
+import type { CancelSignal } from '../concurrency.ts';
 import { forEachLimit } from '../concurrency.ts';
 import { isStoreError, StoreError } from '../errors.ts';
 import { Failure, printable } from './error-kinds.ts';
@@ -90,7 +91,7 @@ export class ObjectDeletes {
     request: S3Request,
     key: string,
     ifMatch: string,
-    signal: AbortSignal | undefined,
+    signal: CancelSignal | undefined,
   ): Promise<void> {
     for (;;) {
       const spelled = this.#with.writer.spelled('DeleteObject', ifMatch);
@@ -115,7 +116,7 @@ export class ObjectDeletes {
   }
 
   /** A portal's page with status 200 deletes nothing. Rejects with `Failure`. */
-  async #sent(request: S3Request, signal: AbortSignal | undefined): Promise<void> {
+  async #sent(request: S3Request, signal: CancelSignal | undefined): Promise<void> {
     const { requests } = this.#with;
     const subject = { operation: request.operation, key: request.key, bucket: requests.options.bucket };
     await requests.run(request, signal, async context => {
@@ -124,7 +125,7 @@ export class ObjectDeletes {
   }
 
   /** Returns the keys that were not deleted. Rejects with `Failure`. */
-  async #deleteBatch(keys: readonly string[], signal: AbortSignal | undefined): Promise<string[]> {
+  async #deleteBatch(keys: readonly string[], signal: CancelSignal | undefined): Promise<string[]> {
     const { prefix } = this.#with.requests.options;
     const { output } = await this.#with.control.run(
       'DeleteObjects',

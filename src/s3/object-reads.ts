@@ -1,4 +1,5 @@
 /** HEAD, ranged GET and LIST: what tells of objects, and brings their bytes. */
+import type { CancelSignal } from '../concurrency.ts';
 import { StoreError } from '../errors.ts';
 import type { ConditionalWriter } from './conditional-write.ts';
 import { printable } from './error-kinds.ts';
@@ -122,7 +123,7 @@ export class ObjectReads {
    * Asks for the checksum too. Of what a KMS key encrypts S3 tells it only to those who may decrypt: a HEAD that is forbidden
    * is sent again without, and if that helps none asks any more. Rejects with `Failure`.
    */
-  async #headSent(request: S3Request, key: string, signal: AbortSignal | undefined): Promise<ObjectInfo> {
+  async #headSent(request: S3Request, key: string, signal: CancelSignal | undefined): Promise<ObjectInfo> {
     if (!this.#with.sums.on || !this.#checksumsTold) return this.#headOnce(request, key, signal);
     try {
       return await this.#headOnce({ ...request, signed: TELL_CHECKSUM }, key, signal);
@@ -137,7 +138,7 @@ export class ObjectReads {
   }
 
   /** An answer that tells nothing of an object is a failed attempt. */
-  #headOnce(request: S3Request, key: string, signal: AbortSignal | undefined): Promise<ObjectInfo> {
+  #headOnce(request: S3Request, key: string, signal: CancelSignal | undefined): Promise<ObjectInfo> {
     const { requests } = this.#with;
     return requests.run(request, signal, async context =>
       this.#infoOf(key, await requests.once(request, context, signal)),
@@ -172,7 +173,7 @@ export class ObjectReads {
     request: GetRequest,
     sink: GetSink,
     refusal: unknown,
-    signal: AbortSignal | undefined,
+    signal: CancelSignal | undefined,
   ): Promise<GetResult> {
     const { ifMatch } = request;
     const info = await this.head(key, { ...(signal ? { signal } : {}), ...(ifMatch === undefined ? {} : { ifMatch }) });

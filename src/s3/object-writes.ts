@@ -1,5 +1,7 @@
 /** PutObject and CopyObject: writes in one request. */
+
 import { createHash } from 'node:crypto';
+import type { CancelSignal } from '../concurrency.ts';
 import { StoreError } from '../errors.ts';
 import type { ConditionHeaders } from './conditional-write.ts';
 import { IMPOSSIBLE_ETAG } from './conditional-write.ts';
@@ -153,7 +155,7 @@ export class ObjectWrites {
     key: string,
     conditions: ConditionHeaders,
     headers: HeaderList,
-    signal: AbortSignal | undefined,
+    signal: CancelSignal | undefined,
   ): Promise<Written> {
     return this.#with.sources.copy({
       operation: 'CopyObject',

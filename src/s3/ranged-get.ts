@@ -5,6 +5,8 @@
  * first was answered with. Length, range and ETag of each answer are checked before a byte is taken; a small object that
  * comes whole is handed on when its bytes have been verified (`verification.ts`).
  */
+
+import type { CancelSignal } from '../concurrency.ts';
 import { crc32 } from '../crc32.ts';
 import { StoreError } from '../errors.ts';
 import { isWebPage, printable } from './error-kinds.ts';
@@ -82,7 +84,7 @@ export class RangedGet {
   }
 
   /** Rejects with `Failure`; with kind `range` for an empty object too. */
-  async run(signal: AbortSignal | undefined): Promise<GetResult> {
+  async run(signal: CancelSignal | undefined): Promise<GetResult> {
     const { offset, length } = this.#request;
     await this.#requests.run({ operation: 'GetObject', key: this.#key }, signal, async context => {
       const before = this.#received;

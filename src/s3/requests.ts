@@ -3,7 +3,7 @@
  * the SDK words (`sdk-control.ts`). Counts every request sent, turns answers into failures, retries, and sets right what
  * can be: the clock, stale credentials, the wrong region.
  */
-import type { Clock } from '../concurrency.ts';
+import type { CancelSignal, Clock } from '../concurrency.ts';
 import type { StoreErrorKind } from '../errors.ts';
 import type { Telemetry } from '../telemetry.ts';
 import { CredentialCache } from './credentials.ts';
@@ -138,14 +138,14 @@ export class S3Requests {
   }
 
   /** Sends `request` with retries. Rejects with `Failure`. */
-  send(request: S3Request, signal?: AbortSignal): Promise<S3Answer> {
+  send(request: S3Request, signal?: CancelSignal): Promise<S3Answer> {
     return this.run(request, signal, context => this.once(request, context, signal));
   }
 
   /** Runs `attempt`, which may be called several times. Rejects with `Failure`. */
   run<T>(
     what: What,
-    signal: AbortSignal | undefined,
+    signal: CancelSignal | undefined,
     attempt: (context: AttemptContext) => Promise<T>,
     policy: RetryPolicy = this.options.retry,
   ): Promise<T> {
@@ -154,7 +154,7 @@ export class S3Requests {
   }
 
   /** One attempt. Rejects with `Failure` or what `failureOfTransport` makes one. */
-  once(request: S3Request, context: AttemptContext, signal?: AbortSignal): Promise<S3Answer> {
+  once(request: S3Request, context: AttemptContext, signal?: CancelSignal): Promise<S3Answer> {
     const { customerKeys } = this.options;
     if (!customerKeys || customerKeys.useOf(request.operation) === 'none') return this.#once(request, context, signal);
     return this.#withCustomerKey(customerKeys, request, context, signal);
@@ -165,7 +165,7 @@ export class S3Requests {
     keys: CustomerKeys,
     request: S3Request,
     context: AttemptContext,
-    signal: AbortSignal | undefined,
+    signal: CancelSignal | undefined,
   ): Promise<S3Answer> {
     const use = keys.useOf(request.operation);
     const { key = '', source = key, operation } = request;
@@ -194,7 +194,7 @@ export class S3Requests {
     throw first;
   }
 
-  async #once(request: S3Request, context: AttemptContext, signal?: AbortSignal): Promise<S3Answer> {
+  async #once(request: S3Request, context: AttemptContext, signal?: CancelSignal): Promise<S3Answer> {
     const { transport } = this.options;
     const ready = this.keysFor(request.operation);
     const credentials = ready instanceof Promise ? await ready : ready;

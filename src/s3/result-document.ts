@@ -1,4 +1,5 @@
 /** Answers whose body tells whether the work was done, and what came of it. */
+import type { CancelSignal } from '../concurrency.ts';
 import { StoreError } from '../errors.ts';
 import type { Subject } from './error-kinds.ts';
 import { failureOfAnswer, failureOfTransport, isWebPage, readErrorBody } from './error-kinds.ts';
@@ -28,7 +29,7 @@ export function refuseErrorIn200(subject: Subject, answer: S3Answer): void {
 export function sentWithResult<T>(
   requests: S3Requests,
   request: S3Request,
-  signal: AbortSignal | undefined,
+  signal: CancelSignal | undefined,
   read: (answer: S3Answer) => T,
 ): Promise<T> {
   const subject = { operation: request.operation, key: request.key, bucket: requests.options.bucket };

@@ -1,5 +1,5 @@
 /** When a failed request is sent again. All waiting goes by the injected clock; randomness is injected too. */
-import type { Clock } from '../concurrency.ts';
+import type { CancelSignal, Clock } from '../concurrency.ts';
 import { delay } from '../concurrency.ts';
 import { StoreError } from '../errors.ts';
 import type { Remedy } from './error-kinds.ts';
@@ -81,7 +81,7 @@ class Context implements AttemptContext {
 export async function withRetries<S, T>(
   environment: RetryEnvironment<S>,
   subject: S,
-  signal: AbortSignal | undefined,
+  signal: CancelSignal | undefined,
   attempt: (context: AttemptContext) => Promise<T>,
 ): Promise<T> {
   const { policy, clock } = environment;

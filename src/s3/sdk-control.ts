@@ -6,7 +6,9 @@
  * Answers that are no success become our failures before the SDK sees them. The SDK is loaded on first use, or by `load`:
  * some 170 ms that a mount must not wait for.
  */
+
 import type { S3Client } from '@aws-sdk/client-s3';
+import type { CancelSignal } from '../concurrency.ts';
 import { StoreError } from '../errors.ts';
 import type { BucketEndpoint } from './endpoint.ts';
 import { Failure } from './error-kinds.ts';
@@ -24,7 +26,7 @@ interface Attempt {
   readonly key: string | undefined;
   readonly context: AttemptContext;
   readonly credentials: Credentials | undefined;
-  readonly signal: AbortSignal | undefined;
+  readonly signal: CancelSignal | undefined;
   /** Date of the answer, filled in. */
   date?: string | undefined;
 }
@@ -62,7 +64,7 @@ export class SdkControl {
   async run<T>(
     operation: string,
     key: string | undefined,
-    signal: AbortSignal | undefined,
+    signal: CancelSignal | undefined,
     call: (sdk: Sdk, client: S3Client, bucket: string, sendOptions: object) => Promise<T>,
   ): Promise<SdkResult<T>> {
     const sdk = await this.load();

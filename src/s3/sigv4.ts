@@ -4,8 +4,7 @@
  * Written anew because the SDK's signer costs four times as much, and because one block of signed headers can serve many
  * requests: Range and If-Match need no signature, so all ranged GETs of a key share a block for as long as S3 takes its date.
  */
-import type { KeyObject } from 'node:crypto';
-import { createHash, createHmac, createSecretKey, hash } from 'node:crypto';
+import { createHash, createHmac, hash } from 'node:crypto';
 
 /** Access keys. `expiration` in ms since the epoch. */
 export interface Credentials {
@@ -90,12 +89,51 @@ export function amzDate(time: number): string {
   return lastDate;
 }
 
+/** HMAC-SHA256 by one key, of short ASCII texts. Half of what `createHmac` takes, which makes a stream for each. */
+class HmacKey {
+  /** The key's block, and room for a text that is not too long. */
+  #inner = Buffer.alloc(HMAC_BLOCK + 256);
+  /** The key's other block and a digest. */
+  readonly #outer = Buffer.alloc(HMAC_BLOCK + 32);
+
+  /** `key`: 32 bytes. */
+  constructor(key: Uint8Array) {
+    for (let i = 0; i < HMAC_BLOCK; i++) {
+      const byte = key[i] ?? 0;
+      this.#inner[i] = byte ^ 0x36;
+      this.#outer[i] = byte ^ 0x5c;
+    }
+  }
+
+  hexOf(text: string): string {
+    const end = HMAC_BLOCK + text.length;
+    if (end > this.#inner.length) this.#inner = Buffer.concat([this.#inner.subarray(0, HMAC_BLOCK)], end);
+    this.#inner.write(text, HMAC_BLOCK, 'latin1');
+    this.#outer.set(hash('sha256', this.#inner.subarray(0, end), 'buffer'), HMAC_BLOCK);
+    return hash('sha256', this.#outer);
+  }
+}
+
+/** SHA-256 takes its input in blocks of so many bytes. */
+const HMAC_BLOCK = 64;
+
+/** What is signed of a request but for method, path and query: the same for all that are sent in one second. */
+export interface SignedFrame {
+  /** Of what is hashed: all that follows the query. */
+  readonly rest: string;
+  /** Of what is signed: all before that hash. */
+  readonly before: string;
+  /** Header lines, up to the signature. */
+  readonly lines: string;
+  readonly day: string;
+}
+
 /** Signs. One for each set of credentials and scope: it keeps the day's derived key. */
 export class Signer {
   readonly credentials: Credentials;
   readonly scope: SigningScope;
   #day = '';
-  #key: KeyObject | undefined;
+  #key: HmacKey | undefined;
 
   constructor(credentials: Credentials, scope: SigningScope) {
     this.credentials = credentials;
@@ -107,8 +145,12 @@ export class Signer {
    * is signed but not among them. `time`: ms since the epoch by the server's clock.
    */
   sign(request: SignedRequest, time: number): string {
+    return this.signIn(this.frame(request, amzDate(time)), request.method, request.path, request.query);
+  }
+
+  /** `date` by `amzDate`. */
+  frame(request: Pick<SignedRequest, 'host' | 'headers' | 'payloadHash'>, date: string): SignedFrame {
     const { accessKeyId, sessionToken, tokenHeader = 'x-amz-security-token' } = this.credentials;
-    const date = amzDate(time);
     const headers: (readonly [string, string])[] = [
       ...request.headers,
       ['host', request.host],
@@ -126,38 +168,53 @@ export class Signer {
       if (name !== 'host') lines += `${name}: ${value}\r\n`;
     }
     const { region, service } = this.scope;
-    const scope = `${date.slice(0, 8)}/${region}/${service}/aws4_request`;
-    const summary = `${request.method}\n${request.path}\n${request.query}\n${canonical}\n${names}\n${request.payloadHash}`;
-    const toSign = `AWS4-HMAC-SHA256\n${date}\n${scope}\n${hash('sha256', Buffer.from(summary, 'latin1'))}`;
-    const signature = createHmac('sha256', this.#keyOf(date.slice(0, 8)))
-      .update(toSign)
-      .digest('hex');
-    return `${lines}authorization: AWS4-HMAC-SHA256 Credential=${accessKeyId}/${scope}, SignedHeaders=${names}, Signature=${signature}\r\n`;
+    const day = date.slice(0, 8);
+    const scope = `${day}/${region}/${service}/aws4_request`;
+    return {
+      rest: `${canonical}\n${names}\n${request.payloadHash}`,
+      before: `AWS4-HMAC-SHA256\n${date}\n${scope}\n`,
+      lines: `${lines}authorization: AWS4-HMAC-SHA256 Credential=${accessKeyId}/${scope}, SignedHeaders=${names}, Signature=`,
+      day,
+    };
   }
 
-  #keyOf(day: string): KeyObject {
+  /** The header lines of a request within `frame`. */
+  signIn({ rest, before, lines, day }: SignedFrame, method: string, path: string, query: string): string {
+    const summary = hash('sha256', Buffer.from(`${method}\n${path}\n${query}\n${rest}`, 'latin1'));
+    return `${lines}${this.#keyOf(day).hexOf(before + summary)}\r\n`;
+  }
+
+  #keyOf(day: string): HmacKey {
     if (this.#key && this.#day === day) return this.#key;
     const hmac = (key: Buffer | string, text: string): Buffer => createHmac('sha256', key).update(text).digest();
     const { region, service } = this.scope;
     let key = hmac(`AWS4${this.credentials.secretAccessKey}`, day);
     for (const part of [region, service, 'aws4_request']) key = hmac(key, part);
     this.#day = day;
-    this.#key = createSecretKey(key);
+    this.#key = new HmacKey(key);
     return this.#key;
   }
 }
 
 /** S3 takes a request's date within 15 minutes of its own clock; a block is used for a third of that. */
 const BLOCK_LIVES_MS = 5 * 60_000;
-/** Blocks kept: files that are read in many ranges at the same time. */
+/** Blocks kept, of those used last at least: files that are read in many ranges at the same time. */
 const MAX_BLOCKS = 512;
+
+interface SignedBlock {
+  readonly lines: string;
+  readonly time: number;
+}
 
 /** Signed header blocks for GETs, by host and path. */
 export class SignedBlocks {
   readonly #signer: Signer;
   readonly #payloadHash: string;
   readonly #headers: readonly (readonly [string, string])[];
-  readonly #blocks = new Map<string, { readonly lines: string; readonly time: number }>();
+  /** Two halves: where thousands of paths are asked for once each, taking out one for each costs more than the signature. */
+  #blocks = new Map<string, SignedBlock>();
+  #older = new Map<string, SignedBlock>();
+  #frame: { readonly host: string; readonly date: string; readonly signed: SignedFrame } | undefined;
 
   /** `headers` are signed with every block. */
   constructor(signer: Signer, payloadHash: string, headers: readonly (readonly [string, string])[]) {
@@ -168,21 +225,26 @@ export class SignedBlocks {
 
   /** Header lines for a GET of `path` without query. `time` as for `Signer.sign`. */
   get(host: string, path: string, time: number): string {
-    const id = `${host}${path}`;
-    const known = this.#blocks.get(id);
-    if (known && Math.abs(time - known.time) < BLOCK_LIVES_MS) return known.lines;
-    const lines = this.#signer.sign(
-      { method: 'GET', host, path, query: '', headers: this.#headers, payloadHash: this.#payloadHash },
-      time,
-    );
-    this.#blocks.delete(id);
-    if (this.#blocks.size >= MAX_BLOCKS) {
-      for (const oldest of this.#blocks.keys()) {
-        this.#blocks.delete(oldest);
-        break;
-      }
+    const id = host + path;
+    let block = this.#blocks.get(id);
+    if (block && Math.abs(time - block.time) < BLOCK_LIVES_MS) return block.lines;
+    block = this.#older.get(id);
+    if (!block || Math.abs(time - block.time) >= BLOCK_LIVES_MS) {
+      block = { lines: this.#signer.signIn(this.#frameOf(host, amzDate(time)), 'GET', path, ''), time };
     }
-    this.#blocks.set(id, { lines, time });
-    return lines;
+    if (this.#blocks.size >= MAX_BLOCKS / 2) {
+      this.#older = this.#blocks;
+      this.#blocks = new Map();
+    }
+    this.#blocks.set(id, block);
+    return block.lines;
+  }
+
+  #frameOf(host: string, date: string): SignedFrame {
+    if (this.#frame?.host !== host || this.#frame.date !== date) {
+      const signed = this.#signer.frame({ host, headers: this.#headers, payloadHash: this.#payloadHash }, date);
+      this.#frame = { host, date, signed };
+    }
+    return this.#frame.signed;
   }
 }

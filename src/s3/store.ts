@@ -6,6 +6,7 @@
  * outcome (lost reply, time-out, 5xx) and whose retry meets 412, 404 or NoSuchUpload is settled behind the door too: if
  * the object there is what we sent, that is success. Implemented by `s3-store.ts` (S3) and, for tests, by the memory store.
  */
+import type { CancelSignal } from '../concurrency.ts';
 import type { StoreError } from '../errors.ts';
 
 /** One immutable state of an object. `etag` is spelled as S3 answers it in HEAD, with its quotes. `size` in bytes. */
@@ -147,7 +148,7 @@ export interface RestoreRequest {
 }
 
 export interface RequestOptions {
-  readonly signal?: AbortSignal;
+  readonly signal?: CancelSignal;
 }
 
 export interface PartOptions extends RequestOptions {

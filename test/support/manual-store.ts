@@ -4,7 +4,7 @@
  * `ManualStore`: GETs wait until the test fills them byte by byte. `PacedStore`: GETs take the time that S3 takes, on a
  * clock that the test turns, so that a scan of gigabytes is simulated in milliseconds.
  */
-import type { Clock } from '../../src/concurrency.ts';
+import type { CancelSignal, Clock } from '../../src/concurrency.ts';
 import { StoreError } from '../../src/errors.ts';
 import type { GetRequest, GetResult, GetSink, ObjectInfo, ObjectVersion, RequestOptions } from '../../src/s3/store.ts';
 import { MemoryStore } from './memory-store.ts';
@@ -25,7 +25,7 @@ export async function settle(): Promise<void> {
 export class ManualGet {
   readonly key: string;
   readonly request: GetRequest;
-  readonly signal: AbortSignal | undefined;
+  readonly signal: CancelSignal | undefined;
   readonly result: Promise<GetResult>;
   readonly #sink: GetSink;
   readonly #info: ObjectInfo;
@@ -39,7 +39,7 @@ export class ManualGet {
     key: string,
     request: GetRequest,
     sink: GetSink,
-    signal: AbortSignal | undefined,
+    signal: CancelSignal | undefined,
     info: ObjectInfo,
     bytes: Uint8Array,
   ) {

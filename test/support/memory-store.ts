@@ -7,7 +7,7 @@
  */
 import { createHash, randomUUID } from 'node:crypto';
 import { crc32 } from 'node:zlib';
-import type { Clock } from '../../src/concurrency.ts';
+import type { CancelSignal, Clock } from '../../src/concurrency.ts';
 import { delay, systemClock } from '../../src/concurrency.ts';
 import type { StoreErrorKind } from '../../src/errors.ts';
 import { StoreError } from '../../src/errors.ts';
@@ -519,7 +519,7 @@ export class MemoryStore implements ObjectStore {
   }
 
   /** Logs, then lets the interceptors and the store at it; settles no earlier than in a later turn of the microtasks. */
-  async #call<T>(call: StoreCall, signal: AbortSignal | undefined, work: () => Promise<T> | T): Promise<T> {
+  async #call<T>(call: StoreCall, signal: CancelSignal | undefined, work: () => Promise<T> | T): Promise<T> {
     this.calls.push(call);
     const aborted = (): StoreError => this.#error('aborted', call.operation, call.key, 'was interrupted');
     if (signal?.aborted) throw aborted();

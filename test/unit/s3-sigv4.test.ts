@@ -163,4 +163,23 @@ t.test('a block of signed headers serves one key for a while', async t => {
   t.not(blocks.get(HOST, '/a', TIME), later, 'nor one from the future, when the clock was set back');
   for (let i = 0; i < 2_000; i++) blocks.get(HOST, `/${i}`, TIME);
   t.match(blocks.get(HOST, '/a', TIME), 'x-amz-date: 20130524T000000Z', 'it forgets, and signs anew');
+  const used = blocks.get(HOST, '/1999', TIME + 1000);
+  t.match(used, 'x-amz-date: 20130524T000000Z', 'not what was used last');
+  for (let i = 0; i < 300; i++) blocks.get(HOST, `/n${i}`, TIME + 1000);
+  t.equal(blocks.get(HOST, '/1999', TIME + 1000), used, 'nor what was used since');
+});
+
+t.test('a block is signed as a request is, whatever was signed in the same second', async t => {
+  const signer = new Signer({ ...EXAMPLE, sessionToken: 'a token' }, SCOPE);
+  const headers = [['x-amz-checksum-mode', 'ENABLED']] as const;
+  const blocks = new SignedBlocks(signer, UNSIGNED_PAYLOAD, headers);
+  const rest = { method: 'GET', query: '', headers, payloadHash: UNSIGNED_PAYLOAD };
+  const times = [TIME, TIME + 10, TIME + 5000, TIME + 86_400_000, TIME];
+  for (const [i, time] of times.entries()) {
+    for (const host of [HOST, 'other.example']) {
+      const path = `/${'é'.repeat(i * 100)}${host}`;
+      const fresh = new Signer({ ...EXAMPLE, sessionToken: 'a token' }, SCOPE);
+      t.equal(blocks.get(host, path, time), fresh.sign({ ...rest, host, path }, time));
+    }
+  }
 });
