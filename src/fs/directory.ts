@@ -65,7 +65,9 @@ export class DirectoryReader {
         continue;
       }
       const index = place - FIRST_ENTRY;
-      while (index >= snapshot.entries.length && !snapshot.ended) await snapshot.grow(waiter.signal);
+      while (index >= snapshot.entries.length && !snapshot.ended) {
+        if (!snapshot.growAtOnce()) await snapshot.grow(waiter.signal);
+      }
       const listed = snapshot.entries.at(index);
       if (!listed) return;
       // The kernel asks again for attributes only while somebody stats the entries.
@@ -163,6 +165,23 @@ class Snapshot {
     this.#directory.changes.unwatch();
   }
 
+  /** Takes the whole listing, where that is known: then nobody waits. */
+  growAtOnce(): boolean {
+    if (this.#listing || this.#growing || this.ended) return false;
+    const known = this.#namespace.listings.fresh(this.#directory);
+    if (!known?.complete) return false;
+    this.#key = this.#directory.key;
+    this.#takeWhole(known);
+    return true;
+  }
+
+  #takeWhole(listing: Listing): void {
+    listing.isAhead = false;
+    this.at = listing.at;
+    this.#take([...listing.names.values()], listing, true);
+    this.#end();
+  }
+
   /** Adds the next page, or ends. One at a time. */
   async grow(signal: AbortSignal): Promise<void> {
     this.#growing ??= this.#grow(signal).finally(() => {
@@ -175,14 +194,16 @@ class Snapshot {
   async #grow(signal: AbortSignal): Promise<void> {
     const directory = this.#directory;
     if (!this.#listing) {
-      const known = this.#namespace.listings.fresh(directory);
       this.#key = directory.key;
-      const first = known?.complete ? known : await this.#namespace.listings.list(directory, signal);
+      const first = await this.#namespace.listings.list(directory, signal);
+      if (first.complete) {
+        this.#takeWhole(first);
+        return;
+      }
       first.isAhead = false;
       this.at = first.at;
-      this.#take([...first.names.values()], first, first.complete);
-      if (first.complete) this.#end();
-      else this.#listing = first;
+      this.#take([...first.names.values()], first, false);
+      this.#listing = first;
       return;
     }
     let listing = this.#listing;
