@@ -83,6 +83,8 @@ export class BlockPool {
       this.#emptySlabs++;
     }
     if (free.length === SLAB_BLOCKS) {
+      // From the front to the back: the socket reads into neighbours at once.
+      free.sort((a, b) => b.byteOffset - a.byteOffset);
       this.#emptySlabs--;
       if (this.#clock) this.#wantedAt = this.#clock.monotonic();
     }
