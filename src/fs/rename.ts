@@ -118,11 +118,11 @@ export class Renamer {
     await source.lock.run(async () => {
       const move = async (): Promise<void> => {
         if (!source.parent) throw new FsError('ENOENT');
-        // Kept for its handles it may have another version, elsewhere.
-        const replaced = target?.stored?.version;
+        // What S3 has under its name. Kept for its handles it may have another version, elsewhere.
+        const replaced = target?.stored?.version ?? (target instanceof FileInode ? target.replaces : undefined);
         if (target instanceof FileInode) await this.#orphans.keep(target);
         if (source.stored) await this.#moveStored(source, newParent, newName, target, replaced, noReplace);
-        else await this.#moveUnsaved(source, newParent, newName, target);
+        else await this.#moveUnsaved(source, newParent, newName, target, replaced);
       };
       const replace = target ? () => target.lock.run(() => this.#names.leaving(target, move)) : move;
       await this.#saver.changeName(source, false, replace);
@@ -136,10 +136,10 @@ export class Renamer {
     newParent: DirectoryInode,
     newName: string,
     target: Movable | undefined,
+    replaced: ObjectVersion | undefined,
   ): Promise<void> {
     // What it was renamed over before is still in S3, and its save will not replace it any more.
     if (source instanceof FileInode && source.replaces) await this.#deleteReplaced(source.key, source.replaces);
-    const replaced = target?.stored?.version ?? (target instanceof FileInode ? target.replaces : undefined);
     if (target) this.#names.lost(target);
     this.#names.relocate(source, newParent, newName, !target);
     if (source instanceof FileInode) {

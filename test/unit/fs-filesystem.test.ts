@@ -168,6 +168,19 @@ t.test('exchange', async t => {
   t.same(store.keys(), ['a', 'b']);
 });
 
+t.test('rename over what had replaced a saved file and was never saved itself', async t => {
+  const { kernel, store } = makeFileSystem();
+  await kernel.writeFile('/b', 'old');
+  await kernel.writeFile('/c', 'new');
+  const never = await kernel.open('/a', O_WRONLY | O_CREAT);
+  await kernel.write(never, 0, Buffer.from('unsaved'));
+  await kernel.rename('/a', '/b');
+  await kernel.rename('/c', '/b');
+  await kernel.close(never);
+  t.same(store.keys(), ['b'], 'no copy of a conflict: the old version was our own');
+  t.equal(Buffer.from(await kernel.readFile('/b')).toString(), 'new');
+});
+
 t.test('rename of a directory with everything below', async t => {
   const { kernel, store } = makeFileSystem();
   await kernel.mkdir('/d');
