@@ -4,12 +4,14 @@
  * An operation that answers at once is answered before the next request is read. One that answers by a promise is kept in
  * `#pending` by its number, so that an INTERRUPT finds it.
  */
+import { type Clock, systemClock } from '../concurrency.ts';
 import { ERRNO, toFsError } from '../errors.ts';
 import type { Telemetry } from '../telemetry.ts';
 import type { Device, RequestBuffer } from './device.ts';
 import { type Negotiated, negotiate } from './negotiation.ts';
 import { type Exchange, OPERATIONS, type Send } from './operations.ts';
 import type { Awaitable, FileSystemOps } from './ops.ts';
+import { wantsInterrupt } from './pending-signals.ts';
 import { IN, MAX_IO, OPCODE, opcodeName } from './protocol.ts';
 import type { RequestReader } from './protocol-decode.ts';
 import { DirectoryWriter, type ReplyWriter } from './protocol-encode.ts';
@@ -32,7 +34,13 @@ export interface SessionOptions {
   readonly posixAcl: boolean;
   /** An operation failed with what is neither `FsError` nor `StoreError`; its caller has got EIO. */
   readonly onBug?: ((error: unknown) => void) | undefined;
+  readonly clock?: Clock;
+  /** Whether the signal that a thread has got is to end what it waits for; default: as /proc tells. */
+  readonly wantsInterrupt?: (thread: number) => boolean;
 }
+
+/** ms after which it is looked again whether a program that got a harmless signal has got another one. */
+const LOOK_AGAIN = 250;
 
 export class Session implements Exchange {
   readonly ops: FileSystemOps;
@@ -159,12 +167,20 @@ export class Session implements Exchange {
   interrupt(request: Request, target: number): void {
     const pending = this.#pending.get(target);
     if (pending) {
-      pending.interrupt();
+      const { wantsInterrupt: isMeant = wantsInterrupt, clock = systemClock } = this.#options;
+      if (isMeant(pending.pid)) pending.interrupt();
+      // The kernel tells of the first signal only, unless it is asked to say so again.
+      else clock.after(LOOK_AGAIN, () => this.#tellAgain(request, target));
       return;
     }
     // Not here yet, or answered already. "Try again" makes the kernel send the interrupt once more if its request still
     // waits, and it looks for that request among those read from the descriptor of this answer.
     this.#device.send(this.#device.parkedChannel, this.reply.error(request, ERRNO.EAGAIN));
+  }
+
+  #tellAgain(request: Request, target: number): void {
+    const pending = this.#pending.get(target);
+    if (pending) this.#device.send(pending.channel, this.reply.error(request, ERRNO.EAGAIN));
   }
 
   init(buffer: RequestReader, request: Request): void {

@@ -1,4 +1,6 @@
 /** Our own binding on real mounts, and what only it does. Needs root and /dev/fuse. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +10,7 @@ import { cleanStaleMount, mountStateOf } from '../../src/fuse/mount-state.ts';
 import { silentTelemetry } from '../../src/telemetry.ts';
 import { MemoryFs } from '../support/memory-fs.ts';
 import { mountChild } from '../support/mounted-child.ts';
+import { eventually } from '../support/s3mount-command.ts';
 import { bindingContract } from './binding.ts';
 
 const NOBODY = 65534;
@@ -34,6 +37,26 @@ await t.test('an ordinary user mounts by fusermount3', async t => {
     await mount.stop();
   }
   await t.rejects(mountChild({ uid: NOBODY, mount: { allowOther: true } }), { code: 'allow-other' });
+});
+
+await t.test('a harmless signal ends no call, and does not hide the one that follows', async t => {
+  const mount = await mountChild();
+  try {
+    const program = '$SIG{URG} = sub {}; sysopen(F, $ARGV[0], 1) or exit 3;';
+    const child = spawn('perl', ['-e', program, join(mount.dir, 'blocked')], { stdio: 'ignore' });
+    const exited = once(child, 'exit');
+    const tells = (file: string, what: RegExp): boolean =>
+      what.test(readFileSync(`/proc/${child.pid}/${file}`, 'utf8'));
+    await eventually(t, async () => tells('wchan', /request_wait/), 'it waits for its open');
+    child.kill('SIGURG');
+    await eventually(t, async () => tells('status', /^ShdPnd:.*[1-9a-f]/m), 'the signal has come');
+    statSync(join(mount.dir, 'pattern'));
+    t.equal(child.exitCode, null, 'it waits on');
+    child.kill('SIGINT');
+    t.same(await exited, [null, 'SIGINT']);
+  } finally {
+    await mount.stop();
+  }
 });
 
 await t.test('refusals are one sentence with what to do', async t => {

@@ -65,6 +65,8 @@ export interface RequestFields {
   readonly nodeid?: number;
   readonly unique?: bigint;
   readonly uid?: number;
+  /** The thread. */
+  readonly pid?: number;
   readonly body?: Uint8Array;
 }
 
@@ -78,6 +80,7 @@ export function requestBuffer(fields: RequestFields): RequestBuffer {
   bytes.writeBigUInt64LE(fields.unique ?? 2n, 8);
   bytes.writeBigUInt64LE(BigInt(fields.nodeid ?? 1), 16);
   bytes.writeUInt32LE(fields.uid ?? 0, 24);
+  bytes.writeUInt32LE(fields.pid ?? 0, 32);
   bytes.set(body, IN_HEADER_SIZE);
   if (!buffer.begin(IN_HEADER_SIZE + body.length)) throw new Error('a request made here is always valid');
   return buffer;

@@ -5,7 +5,7 @@
  * Some names behave in a way of their own, so that a test which only touches the mount can bring it about:
  * - `errno-EXXX`: its lookup fails with that code.
  * - `bug`: its lookup throws a TypeError.
- * - `blocked`: a file whose read waits until it is interrupted, or for ever.
+ * - `blocked`: a file whose read, and whose open for writing, waits until it is interrupted, or for ever.
  * - `pattern`: a file of 1 GiB (read only) whose bytes repeat every 32 MiB.
  */
 import { ERRNO, type ErrnoCode, FsError } from '../../src/errors.ts';
@@ -35,6 +35,7 @@ const S_IFMT = 0o170000;
 const S_IFDIR = 0o040000;
 const S_IFREG = 0o100000;
 const S_IFLNK = 0o120000;
+const O_WRONLY = 1;
 const O_TRUNC = 0o1000;
 const O_EXCL = 0o200;
 
@@ -302,8 +303,9 @@ export class MemoryFs implements FileSystemOps {
     return this.#entry(inode);
   }
 
-  open(nodeid: number, flags: number): OpenReply {
+  open(nodeid: number, flags: number, ctx: RequestContext): OpenReply | Promise<OpenReply> {
     const inode = this.#inode(nodeid);
+    if (nodeid === 2 && flags & O_WRONLY) return untilInterrupted(ctx);
     if (flags & O_TRUNC) this.#truncate(inode, 0);
     return { fh: this.#nextFh++ };
   }
@@ -318,16 +320,13 @@ export class MemoryFs implements FileSystemOps {
     const existing = name === undefined ? undefined : this.#inode(parent).children.get(name);
     if (existing && flags & O_EXCL) throw new FsError('EEXIST');
     const inode = existing ?? this.#add(parent, name, mode, ctx);
-    return { entry: this.#entry(inode), open: this.open(inode.nodeid, flags) };
+    if (flags & O_TRUNC) this.#truncate(inode, 0);
+    return { entry: this.#entry(inode), open: { fh: this.#nextFh++ } };
   }
 
   read(nodeid: number, _fh: number, offset: number, size: number, ctx: RequestContext): ReadReply | Promise<ReadReply> {
     const inode = this.#inode(nodeid);
-    if (nodeid === 2) {
-      return new Promise((_resolve, reject) => {
-        ctx.signal.addEventListener('abort', () => reject(ctx.signal.reason), { once: true });
-      });
-    }
+    if (nodeid === 2) return untilInterrupted(ctx);
     const end = Math.min(offset + size, inode.size);
     if (offset >= end) return { slices: [] };
     if (nodeid === 3) return { slices: this.#patternSlices(offset, end - offset) };
@@ -480,5 +479,11 @@ export function delayed(ops: FileSystemOps): FileSystemOps {
         return method.apply(target, args);
       };
     },
+  });
+}
+
+function untilInterrupted({ signal }: RequestContext): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
   });
 }

@@ -3,12 +3,13 @@ import t from 'tap';
 import { ERRNO, FsError, StoreError } from '../../src/errors.ts';
 import type { FileSystemOps, RequestContext } from '../../src/fuse/ops.ts';
 import { OPCODE } from '../../src/fuse/protocol.ts';
-import { Session } from '../../src/fuse/session.ts';
+import { Session, type SessionOptions } from '../../src/fuse/session.ts';
 import { silentTelemetry } from '../../src/telemetry.ts';
 import { body, FakeDevice, type RequestFields, requestBuffer } from '../support/fake-device.ts';
+import { ManualClock } from '../support/manual-clock.ts';
 import { delayed, MemoryFs } from '../support/memory-fs.ts';
 
-function setUp(overrides: Partial<FileSystemOps> = {}, posixAcl = false) {
+function setUp(overrides: Partial<FileSystemOps> = {}, posixAcl = false, more: Partial<SessionOptions> = {}) {
   const device = new FakeDevice();
   const memory = new MemoryFs();
   const bugs: unknown[] = [];
@@ -18,7 +19,12 @@ function setUp(overrides: Partial<FileSystemOps> = {}, posixAcl = false) {
       return own ?? (Reflect.get(target, name) as () => unknown).bind(target);
     },
   });
-  const session = new Session(device, ops, { telemetry: silentTelemetry, posixAcl, onBug: error => bugs.push(error) });
+  const onBug = (error: unknown): void => void bugs.push(error);
+  const session = new Session(device, ops, {
+    ...{ telemetry: silentTelemetry, posixAcl, onBug },
+    wantsInterrupt: () => true,
+    ...more,
+  });
   const send = (fields: RequestFields, channel = 3) => {
     const buffer = requestBuffer(fields);
     session.handle(buffer, channel);
@@ -141,6 +147,40 @@ t.test('an interrupt reaches the operation that waits', async t => {
 
   send({ opcode: OPCODE.INTERRUPT, unique: 41n, body: body(40n) }, 9);
   t.match(answers[1], { unique: 41n, errno: ERRNO.EAGAIN, channel: 100 }, 'not known (yet)');
+});
+
+t.test('a harmless signal ends nothing, and does not hide the one that follows', async t => {
+  const clock = new ManualClock();
+  const asked: number[] = [];
+  let isMeant = false;
+  const wantsInterrupt = (thread: number): boolean => {
+    asked.push(thread);
+    return isMeant;
+  };
+  const { send, answers } = setUp(
+    {
+      flush: (_nodeid, _fh, { signal }) =>
+        new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
+    },
+    false,
+    { clock, wantsInterrupt },
+  );
+  send({ opcode: OPCODE.FLUSH, unique: 20n, pid: 77, body: body(1n, 0, 0, 0n) });
+  send({ opcode: OPCODE.INTERRUPT, unique: 21n, body: body(20n) }, 5);
+  await clock.advance(249);
+  t.same(answers, [], 'it waits on');
+  await clock.advance(1);
+  t.match(answers, [{ unique: 21n, errno: ERRNO.EAGAIN, channel: 3 }], 'the kernel is asked to tell again');
+  isMeant = true;
+  send({ opcode: OPCODE.INTERRUPT, unique: 21n, body: body(20n) });
+  await settled();
+  t.match(answers[1], { unique: 20n, errno: ERRNO.EINTR });
+  t.same(asked, [77, 77], 'the thread that waits');
+  isMeant = false;
+  send({ opcode: OPCODE.INTERRUPT, unique: 21n, body: body(20n) });
+  t.equal(answers.length, 3, 'that one is answered');
+  await clock.advance(1000);
+  t.equal(answers.length, 3);
 });
 
 t.test('a signal that is asked for late is aborted already; a release is never interrupted', async t => {
