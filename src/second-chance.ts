@@ -8,11 +8,16 @@ interface Slot<V> {
   used: boolean;
 }
 
+/** Deleted entries that the hand may have to step over; fewer than a map outgrows at a time are not worth a new hand. */
+const FEW_DELETES = 1000;
+
 export class SecondChance<K, V> {
   readonly max: number;
   readonly #slots = new Map<K, Slot<V>>();
   /** Goes on where it stopped: from the beginning it would step over all that was deleted there. */
   #hand: IterableIterator<[K, Slot<V>]> = this.#slots.entries();
+  /** Since the hand was renewed. */
+  #deletes = 0;
 
   /** `max`: entries, one at the least. */
   constructor(max: number) {
@@ -51,6 +56,12 @@ export class SecondChance<K, V> {
   }
 
   delete(key: K): boolean {
+    // An iterator that stands still keeps alive all that the map has outgrown since. What the hand has passed is gone or at
+    // the end, so from the beginning is where it stood.
+    if (++this.#deletes > Math.max(FEW_DELETES, this.#slots.size)) {
+      this.#deletes = 0;
+      this.#hand = this.#slots.entries();
+    }
     return this.#slots.delete(key);
   }
 

@@ -8,7 +8,7 @@
 import { readSync, writevSync } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, readFile, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type DiskSpace, diskSpace } from './disk-space.ts';
+import { type DiskSpace, diskSpace, isLocalDisk } from './disk-space.ts';
 
 /** One file of the journal, open. Offsets and lengths in bytes. */
 export interface JournalFile {
@@ -48,10 +48,15 @@ const SLOW = 5;
 /** ms for which it keeps the thread. */
 const SLOW_FOR = 10_000;
 
-/** Tells what the calling thread may do itself, by how long that took lately. */
+/**
+ * Tells what the calling thread may do itself: by how long that took lately, and while no sync is under way, for a disk that
+ * hangs is met by a sync soon. On a filesystem of the network nothing: that may hang at any time.
+ */
 export class QuickCalls {
   readonly #now: () => number;
   #slowUntil = Number.NEGATIVE_INFINITY;
+  #syncs = 0;
+  isLocal = true;
 
   /** `now`: ms of a clock that never goes back. */
   constructor(now: () => number = () => performance.now()) {
@@ -59,7 +64,16 @@ export class QuickCalls {
   }
 
   allow(bytes: number): boolean {
-    return bytes <= AT_ONCE && this.#now() >= this.#slowUntil;
+    return bytes <= AT_ONCE && this.isLocal && this.#syncs === 0 && this.#now() >= this.#slowUntil;
+  }
+
+  async sync(call: () => Promise<void>): Promise<void> {
+    this.#syncs++;
+    try {
+      await call();
+    } finally {
+      this.#syncs--;
+    }
   }
 
   run<T>(call: () => T): T {
@@ -116,7 +130,7 @@ class NodeJournalFile implements JournalFile {
   }
 
   sync(): Promise<void> {
-    return this.#file.datasync();
+    return this.#quick.sync(() => this.#file.datasync());
   }
 
   close(): Promise<void> {
@@ -135,6 +149,7 @@ export class NodeJournalDirectory implements JournalDirectory {
 
   async list(): Promise<readonly string[]> {
     await mkdir(this.path, { recursive: true, mode: 0o700 });
+    this.#quick.isLocal = await isLocalDisk(this.path);
     return readdir(this.path);
   }
 

@@ -317,6 +317,8 @@ export class Journal {
     const places = batch.map(({ records }) => records.map(add));
     this.#unsynced = true;
     await file.file.write(file.size, buffers);
+    // A sync that began meanwhile was without them.
+    this.#unsynced = true;
     this.#toldSynced = this.#syncedTo;
     this.#sinceSpace += at - file.size;
     this.#used += at - file.size;

@@ -312,7 +312,7 @@ export class S3FileSystem implements FileSystemOps {
     const directory = this.namespace.directory(parent);
     const file = this.#names.createFile(directory, name, mode, ctx);
     this.#metadata.inheritAcl(directory, file);
-    const open = this.#files.opened(file, flags, ctx);
+    const open = this.#files.opened(file, flags, ctx, true);
     return { entry: this.#entry(file), open };
   }
 

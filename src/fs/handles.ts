@@ -4,13 +4,15 @@ import { findingsOfWrongBytes } from '../cache/stored-content.ts';
 import { FsError } from '../errors.ts';
 import type { DirectoryReader } from './directory.ts';
 import type { FileInode } from './inode.ts';
-import { O_ACCMODE, O_RDONLY } from './modes.ts';
+import { O_ACCMODE, O_RDONLY, O_TRUNC } from './modes.ts';
 import { Threads } from './processes.ts';
 
 export interface FileHandle {
   readonly fh: number;
   readonly inode: FileInode;
   readonly flags: number;
+  /** What it made unsaved is saved at its close: it may write, or has made the file or cut it to nothing. */
+  readonly isWriter: boolean;
   readonly cursor: ReadCursor;
   /** The process that opened it (its Tgid); undefined where it cannot be told (another pid namespace). */
   readonly opener: number | undefined;
@@ -31,14 +33,17 @@ export class HandleTable {
     return { files: this.#files.size, directories: this.#directories.size };
   }
 
-  openFile(inode: FileInode, flags: number, thread: number): FileHandle {
-    const isWritable = (flags & O_ACCMODE) !== O_RDONLY;
+  /** `isMade`: by this open, which the kernel says beside the flags. */
+  openFile(inode: FileInode, flags: number, thread: number, isMade: boolean): FileHandle {
+    // flock(1) makes its file with O_RDONLY.
+    const isWriter = isMade || (flags & O_ACCMODE) !== O_RDONLY || (flags & O_TRUNC) !== 0;
     // Only a writer's flushes ask who opened.
-    const opener = isWritable ? this.threads.processOf(thread) : undefined;
+    const opener = isWriter ? this.threads.processOf(thread) : undefined;
     const handle = {
       fh: this.#next++,
       inode,
       flags,
+      isWriter,
       cursor: newCursor(),
       opener,
       readTo: 0,

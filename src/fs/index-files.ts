@@ -41,6 +41,9 @@ export class IndexFiles {
     if (this.#groups instanceof Set) this.#groups.add(group);
     const files = this.#files.get(group);
     if (files instanceof Set) files.add(name);
+    // The directory may have been read before.
+    void this.#reading.get(group)?.then(() => this.wrote(group, name));
+    if (this.#groups === undefined) void this.#reading.get('')?.then(() => this.wrote(group, name));
   }
 
   #read(group: string, done: (names: Names) => void): Promise<void> {

@@ -100,11 +100,11 @@ export class OpenFiles {
     if (file.unlinked && file.opens === 0) throw new FsError('ESTALE', `${file.label} was removed`);
   }
 
-  /** Makes the handle of an open that was allowed. */
-  opened(file: FileInode, flags: number, ctx: RequestContext): OpenReply {
-    const handle = this.#handles.openFile(file, flags, ctx.pid);
+  /** Makes the handle of an open that was allowed. `isMade`: the file is new. */
+  opened(file: FileInode, flags: number, ctx: RequestContext, isMade = false): OpenReply {
+    const handle = this.#handles.openFile(file, flags, ctx.pid, isMade);
     // Who only reads what is stored needs nothing of what a writer does: 30 objects a file, of thousands of small ones.
-    const isReader = !isWriter(handle);
+    const isReader = !handle.isWriter;
     if (!isReader || !file.stored) this.content(file);
     file.opens++;
     if (!isReader) file.writers++;
@@ -265,7 +265,7 @@ export class OpenFiles {
   /** One close(2) in one process. Saves where this may have been a writer's last one. */
   async flush(handle: FileHandle, ctx: RequestContext): Promise<void> {
     const { inode } = handle;
-    if (!inode.content?.unsaved || inode.unlinked || !isWriter(handle)) return;
+    if (!inode.content?.unsaved || inode.unlinked || !handle.isWriter) return;
     const { opener } = handle;
     if (opener !== undefined) {
       const closer = this.#handles.threads.processOf(ctx.pid);
@@ -289,7 +289,7 @@ export class OpenFiles {
   release(fh: number): Awaitable<void> {
     const handle = this.#handles.closeFile(fh);
     const file = handle.inode;
-    if (isWriter(handle)) {
+    if (handle.isWriter) {
       file.writers--;
       if (!file.unlinked && file.writers === 0 && file.content?.unsaved) return this.#saveReleased(file);
     }
@@ -324,8 +324,4 @@ export class OpenFiles {
     file.content = undefined;
     file.stored = stored;
   }
-}
-
-function isWriter(handle: FileHandle): boolean {
-  return (handle.flags & O_ACCMODE) !== O_RDONLY;
 }

@@ -196,8 +196,8 @@ export class Connection {
     const { localPort, remotePort } = this.#socket;
     if (localPort === undefined || remotePort === undefined) return undefined;
     const { writeQueueSize = 0 } = (this.#socket as { _handle?: { writeQueueSize?: number } })._handle ?? {};
-    const kept = unacknowledgedBytes(localPort, remotePort);
-    return kept === undefined ? undefined : kept + writeQueueSize;
+    // Where the kernel does not tell, Node's own queue does, as long as there is one.
+    return (unacknowledgedBytes(localPort, remotePort) ?? 0) + writeQueueSize;
   }
 
   /** What is overdue, as an error. */

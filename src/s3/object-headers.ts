@@ -125,7 +125,7 @@ export function objectInfo(key: string, size: number, headers: Headers, arrived:
   }
   const metadata: Record<string, string> = {};
   for (const [name, value] of headers) {
-    // By assignment `__proto__`, which a bucket may hold as any other name, would not be kept.
+    // By assignment `__proto__`, which a bucket may hold like every other name, would not be kept.
     if (!name.startsWith(META)) continue;
     const own = name.slice(META.length);
     if (own === '__proto__') {

@@ -31,6 +31,8 @@ t.test('W1 saved when close and fsync return', async t => {
   t.equal(await errnoOf(kernel.close(open)), 'EACCES');
   await kernel.writeFile('/g', 'closed');
   t.equal(store.text('g'), 'closed');
+  await kernel.close(await kernel.open('/lock', O_CREAT));
+  t.equal(store.text('lock'), '', 'made by a program that only reads it, as flock(1) does');
 });
 
 t.test('W2 seen at once in the mount', async t => {
@@ -171,6 +173,9 @@ t.test('W9 truncate', async t => {
   t.equal(store.text('f'), 'hello');
   await kernel.close(open);
   t.equal(store.text('f'), 'hello\0\0');
+  await kernel.writeFile('/g', 'old');
+  await kernel.close(await kernel.open('/g', O_TRUNC));
+  t.equal(store.text('g'), '', 'also by an open for reading');
   const truncated = await kernel.open('/f', O_WRONLY | O_TRUNC);
   t.equal(store.text('f'), 'hello\0\0');
   await kernel.close(truncated);

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
+import { isLocalDisk } from '../../src/cache/disk-space.ts';
 import { Journal, type JournalOptions } from '../../src/cache/journal.ts';
 import { NodeJournalDirectory, QuickCalls } from '../../src/cache/journal-files.ts';
 import { encodeRecord, fileHeader, HEADER_BYTES, scanFile } from '../../src/cache/journal-record.ts';
@@ -342,3 +343,58 @@ t.test('small writes are done at once until the disk makes one wait', async t =>
   t.ok(quick.allow(4096));
   t.throws(() => quick.run(() => writevSync(-1, [Buffer.alloc(1)])), { code: 'ERR_OUT_OF_RANGE' });
 });
+
+t.test('while a sync is under way, and where the disk is another machine’s, the pool writes', async t => {
+  const quick = new QuickCalls();
+  let done!: () => void;
+  const syncing = quick.sync(
+    () =>
+      new Promise(resolve => {
+        done = resolve;
+      }),
+  );
+  t.notOk(quick.allow(10), 'a disk that hangs is met by a sync');
+  done();
+  await syncing;
+  t.ok(quick.allow(10));
+  await t.rejects(
+    quick.sync(() => Promise.reject(new Error('EIO'))),
+    /EIO/,
+  );
+  t.ok(quick.allow(10));
+  quick.isLocal = false;
+  t.notOk(quick.allow(10));
+  t.equal(await isLocalDisk(tmpdir()), true);
+});
+
+for (const sync of ['group', 'close'] as const) {
+  t.test(`${sync}: a sync that begins during a write does not count for it`, async t => {
+    const disk = new LossyDisk();
+    const clock = new ManualClock();
+    const { journal } = await open(disk, { clock, sync, limit: 1 << 24 });
+    await journal.append([{ meta: { t: 'a' } }], { unsynced: true });
+    let goOn!: () => void;
+    disk.before = event => {
+      if (event !== 'write') return;
+      return new Promise<void>(resolve => {
+        goOn = resolve;
+      });
+    };
+    const appended = journal.append([{ meta: { t: 'b' }, body: [new Uint8Array(100_000)] }]);
+    await turn();
+    disk.before = () => {};
+    // That of the group: half a second after the first record.
+    await clock.advance(1000);
+    goOn();
+    await appended;
+    await journal.sync();
+    // What is not synced is lost.
+    const left = disk.after(disk.events.length, () => 0.4);
+    const { found } = await open(left);
+    t.same(
+      found.map(({ meta }) => meta.t),
+      ['a', 'b'],
+      'a power cut takes nothing that was promised',
+    );
+  });
+}

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import t from 'tap';
 import { SecondChance } from '../../src/second-chance.ts';
@@ -47,6 +49,25 @@ t.test('it holds as many as it may, of what was set last and not deleted', async
       return true;
     }),
   );
+});
+
+t.test('what comes and goes leaves nothing behind', async t => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const map = new SecondChance<string, number>(100_000);
+  for (let i = 0; i < 5000; i++) map.set(`stays ${i}`, i);
+  const round = (): number => {
+    for (let i = 0; i < 200_000; i++) {
+      map.set(`goes ${i}`, i);
+      map.delete(`goes ${i}`);
+    }
+    collect();
+    return process.memoryUsage().heapUsed;
+  };
+  const first = round();
+  const grown = round() - first;
+  t.ok(grown < 3 * 2 ** 20, `${grown} bytes more after 200,000 more`);
+  t.equal(map.size, 5000);
 });
 
 t.test('a million entries through a full one take no time to speak of', async t => {
