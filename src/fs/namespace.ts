@@ -511,5 +511,5 @@ export class Namespace extends InodeTree {
  * asked for in it next. A program that stats one file in it each second costs one LIST when the time is over, not two and a HEAD.
  */
 function isLookedInto({ listing, large, localOnly }: DirectoryInode): boolean {
-  return listing !== undefined && listing.used && !large && !localOnly;
+  return listing?.used === true && !large && !localOnly;
 }
