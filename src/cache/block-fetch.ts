@@ -127,6 +127,7 @@ export class BlockFetch {
         return;
       } catch (error) {
         const failure = sink.foreign ?? error;
+        if (isStoreError(failure, 'precondition-failed', 'not-found')) await this.content.moved();
         if (this.cancelled || !this.hasMoved(version, failure)) throw failure;
         this.#cancellation = new Cancellation();
       }

@@ -514,7 +514,25 @@ export class FileContent implements Borrower {
     return used;
   }
 
+  /** What it borrows may get another ETag by a copy of ours meanwhile: then once more. */
   async #saveNow(signal: AbortSignal | undefined, instead?: WriteCondition): Promise<Saved | undefined> {
+    for (;;) {
+      const borrowed = this.#base === this.#stored ? undefined : this.#base;
+      const version = borrowed?.version;
+      try {
+        return await this.#saveOnce(signal, instead);
+      } catch (error) {
+        if (!borrowed) throw error;
+        await borrowed.moved();
+        const hasMoved = borrowed.version !== version && isStoreError(error, 'precondition-failed', 'not-found');
+        if (hasMoved && this.#base === borrowed) continue;
+        await expectUnchanged(this.#environment.store, borrowed, error);
+        throw error;
+      }
+    }
+  }
+
+  async #saveOnce(signal: AbortSignal | undefined, instead?: WriteCondition): Promise<Saved | undefined> {
     if (!this.unsaved) return undefined;
     const { blocks, spool } = this.#environment;
     const stop = this.#stop.signal;
@@ -564,7 +582,6 @@ export class FileContent implements Borrower {
         this.#doubt = { ...doubt, size: capture.size, generation: capture.generation, upTo };
         this.#overlay.doubtSave();
       }
-      if (isOther && base) await expectUnchanged(this.#environment.store, base, error);
       throw error;
     } finally {
       if (!committed && !this.#doubt) this.#overlay.abandonSave();

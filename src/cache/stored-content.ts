@@ -31,6 +31,11 @@ export class StoredContent {
   readonly size: number;
   /** Where the bytes are to be had now. */
   version: ObjectVersion;
+  /**
+   * A copy of ours that gives the same bytes another ETag (with KMS each one has its own) is under way: who is told meanwhile
+   * that the version is gone waits for it, and looks at `version` again.
+   */
+  moving: Promise<unknown> | undefined;
   /** Files that refer to it. */
   readonly borrowers = new Set<Borrower>();
   /** Which of the findings of wrong bytes was made of it; 0 for none. */
@@ -44,6 +49,11 @@ export class StoredContent {
     this.firstBlock = nextBlock;
     // 2^53 block numbers of 128 KiB last for 10^21 bytes of content: they are never reused.
     nextBlock += this.blockCount;
+  }
+
+  /** Resolves when no copy of ours that moves it is under way. */
+  async moved(): Promise<void> {
+    await this.moving?.catch(() => {});
   }
 
   /** Wrong bytes have come of it. */
