@@ -45,17 +45,21 @@ export interface JournalDirectory {
 const AT_ONCE = 64 * 1024;
 /** ms that such a call may take: a disk that makes writers wait is given a thread, for everybody else's sake. */
 const SLOW = 5;
+/** ms that a sync may be under way before the disk is taken for one that hangs: 5 on most, and writes beside it do not wait for it. */
+const SLOW_SYNC = 20;
 /** ms for which it keeps the thread. */
 const SLOW_FOR = 10_000;
 
 /**
- * Tells what the calling thread may do itself: by how long that took lately, and while no sync is under way, for a disk that
+ * Tells what the calling thread may do itself: by how long that took lately, and while no sync takes long, for a disk that
  * hangs is met by a sync soon. On a filesystem of the network nothing: that may hang at any time.
  */
 export class QuickCalls {
   readonly #now: () => number;
   #slowUntil = Number.NEGATIVE_INFINITY;
   #syncs = 0;
+  /** Since when there is one. */
+  #syncingSince = 0;
   isLocal = true;
 
   /** `now`: ms of a clock that never goes back. */
@@ -64,11 +68,13 @@ export class QuickCalls {
   }
 
   allow(bytes: number): boolean {
-    return bytes <= AT_ONCE && this.isLocal && this.#syncs === 0 && this.#now() >= this.#slowUntil;
+    if (bytes > AT_ONCE || !this.isLocal) return false;
+    const now = this.#now();
+    return now >= this.#slowUntil && (this.#syncs === 0 || now - this.#syncingSince < SLOW_SYNC);
   }
 
   async sync(call: () => Promise<void>): Promise<void> {
-    this.#syncs++;
+    if (this.#syncs++ === 0) this.#syncingSince = this.#now();
     try {
       await call();
     } finally {
