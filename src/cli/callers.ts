@@ -4,7 +4,7 @@
  * A request names the thread that asks. Which process that is, and what it is called, is read from /proc when a thread is seen
  * first: later it may be gone. Counting is on the path of every operation; naming is not.
  */
-import { readFileSync } from 'node:fs';
+import { callerOf } from '../fs/processes.ts';
 
 export interface Caller {
   readonly pid: number;
@@ -104,12 +104,6 @@ export class Callers {
   }
 }
 
-function nameOf(thread: number): { pid: number; command: string } {
-  try {
-    const status = readFileSync(`/proc/${thread}/status`, 'utf8');
-    const pid = Number(/^Tgid:\s*(\d+)/m.exec(status)?.[1] ?? thread);
-    return { pid, command: readFileSync(`/proc/${pid}/comm`, 'utf8').trim() };
-  } catch {
-    return { pid: thread, command: GONE };
-  }
+function nameOf(thread: number): { readonly pid: number; readonly command: string } {
+  return callerOf(thread) ?? { pid: thread, command: GONE };
 }

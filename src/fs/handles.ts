@@ -5,7 +5,7 @@ import { FsError } from '../errors.ts';
 import type { DirectoryReader } from './directory.ts';
 import type { FileInode } from './inode.ts';
 import { O_ACCMODE, O_RDONLY, O_TRUNC } from './modes.ts';
-import { Threads } from './processes.ts';
+import { PerThread, processOf } from './processes.ts';
 
 export interface FileHandle {
   readonly fh: number;
@@ -23,7 +23,8 @@ export interface FileHandle {
 }
 
 export class HandleTable {
-  readonly threads = new Threads();
+  /** Which processes threads belong to: each file that is written asks twice. */
+  readonly processes = new PerThread(processOf);
   readonly #files = new Map<number, FileHandle>();
   readonly #directories = new Map<number, DirectoryReader>();
   #next = 1;
@@ -38,7 +39,7 @@ export class HandleTable {
     // flock(1) makes its file with O_RDONLY.
     const isWriter = isMade || (flags & O_ACCMODE) !== O_RDONLY || (flags & O_TRUNC) !== 0;
     // Only a writer's flushes ask who opened.
-    const opener = isWriter ? this.threads.processOf(thread) : undefined;
+    const opener = isWriter ? this.processes.of(thread) : undefined;
     const handle = {
       fh: this.#next++,
       inode,

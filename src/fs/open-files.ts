@@ -268,7 +268,7 @@ export class OpenFiles {
     if (!inode.content?.unsaved || inode.unlinked || !handle.isWriter) return;
     const { opener } = handle;
     if (opener !== undefined) {
-      const closer = this.#handles.threads.processOf(ctx.pid);
+      const closer = this.#handles.processes.of(ctx.pid);
       // A child that only inherited the descriptor: whoever opened it still has it, and RELEASE comes at the last. Or the
       // opener has moved it, as dd and each shell do for `> file` (open, dup2, close): an empty object would be saved
       // before the first byte is written.

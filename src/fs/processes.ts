@@ -1,33 +1,32 @@
 /** What /proc tells of those who call. */
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** ms for which the process of a thread is remembered: numbers come round after some 32,000 threads at the earliest. */
+/** ms for which what /proc tells of a thread is remembered: numbers come round after some 32,000 threads at the earliest. */
 const THREAD_HOLDS = 1000;
 /** As many programs as call at the same time. */
 const MAX_THREADS = 256;
 
-/** Which processes threads belong to. To ask /proc takes 100 µs, and each file that is written asks twice. */
-export class Threads {
+/** What `read` tells of each thread, asked for once a second: it takes 100 µs, and some calls ask thousands of times. */
+export class PerThread<T> {
+  readonly #read: (thread: number) => T;
   readonly #now: () => number;
-  readonly #read: (thread: number) => number | undefined;
-  readonly #known = new Map<number, { readonly process: number | undefined; readonly at: number }>();
+  readonly #known = new Map<number, { readonly value: T; readonly at: number }>();
 
   /** `now`: ms of a clock that never goes back. */
-  constructor(now: () => number = () => performance.now(), read = processOf) {
-    this.#now = now;
+  constructor(read: (thread: number) => T, now: () => number = () => performance.now()) {
     this.#read = read;
+    this.#now = now;
   }
 
-  /** The process of a thread; undefined where /proc does not tell. */
-  processOf(thread: number): number | undefined {
+  of(thread: number): T {
     const now = this.#now();
     const known = this.#known.get(thread);
-    if (known !== undefined && now - known.at < THREAD_HOLDS) return known.process;
-    const process = this.#read(thread);
+    if (known !== undefined && now - known.at < THREAD_HOLDS) return known.value;
+    const value = this.#read(thread);
     this.#known.delete(thread);
-    this.#known.set(thread, { process, at: now });
+    this.#known.set(thread, { value, at: now });
     if (this.#known.size > MAX_THREADS) this.#known.delete(this.#known.keys().next().value!);
-    return process;
+    return value;
   }
 }
 
@@ -37,6 +36,16 @@ export function processOf(thread: number): number | undefined {
   try {
     const match = /^Tgid:\s*(\d+)/m.exec(readFileSync(`/proc/${thread}/status`, 'latin1'));
     return match ? Number(match[1]) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The process of a thread with its command, not the thread's own: threads of a pool are named for the pool. Undefined where it is gone. */
+export function callerOf(thread: number): { readonly pid: number; readonly command: string } | undefined {
+  try {
+    const pid = processOf(thread) ?? thread;
+    return { pid, command: readFileSync(`/proc/${pid}/comm`, 'utf8').trim() };
   } catch {
     return undefined;
   }

@@ -1,39 +1,39 @@
 import t from 'tap';
-import { processOf, Threads } from '../../src/fs/processes.ts';
+import { PerThread, processOf } from '../../src/fs/processes.ts';
 
 t.test('a thread’s process is asked for once a second', async t => {
   let now = 0;
   const asked: number[] = [];
-  const threads = new Threads(
-    () => now,
+  const threads = new PerThread(
     thread => {
       asked.push(thread);
       return thread === 9 ? undefined : thread * 10;
     },
+    () => now,
   );
-  t.equal(threads.processOf(7), 70);
-  t.equal(threads.processOf(7), 70);
-  t.equal(threads.processOf(9), undefined);
-  t.equal(threads.processOf(9), undefined, 'that it cannot be told is remembered too');
+  t.equal(threads.of(7), 70);
+  t.equal(threads.of(7), 70);
+  t.equal(threads.of(9), undefined);
+  t.equal(threads.of(9), undefined, 'that it cannot be told is remembered too');
   t.same(asked, [7, 9]);
   now = 1000;
-  t.equal(threads.processOf(7), 70, 'its number may be another’s by then');
+  t.equal(threads.of(7), 70, 'its number may be another’s by then');
   t.same(asked, [7, 9, 7]);
 });
 
 t.test('no more threads are remembered than call at a time', async t => {
   const asked: number[] = [];
-  const threads = new Threads(
-    () => 0,
+  const threads = new PerThread(
     thread => {
       asked.push(thread);
       return thread;
     },
+    () => 0,
   );
-  for (let thread = 1; thread <= 300; thread++) threads.processOf(thread);
+  for (let thread = 1; thread <= 300; thread++) threads.of(thread);
   asked.length = 0;
-  threads.processOf(300);
-  threads.processOf(1);
+  threads.of(300);
+  threads.of(1);
   t.same(asked, [1]);
 });
 
