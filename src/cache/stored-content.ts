@@ -31,17 +31,13 @@ export class StoredContent {
   readonly size: number;
   /** Where the bytes are to be had now. */
   version: ObjectVersion;
-  /**
-   * A copy of ours that gives the same bytes another ETag (with KMS each one has its own) is under way: who is told meanwhile
-   * that the version is gone waits for it, and looks at `version` again.
-   */
-  moving: Promise<unknown> | undefined;
   /** Files that refer to it. */
   readonly borrowers = new Set<Borrower>();
   /** Which of the findings of wrong bytes was made of it; 0 for none. */
   spoiledAt = 0;
   /** Its object is being replaced or deleted: nobody may begin to refer to it. */
   leaving = 0;
+  #moving: Promise<unknown> | undefined;
 
   constructor(version: ObjectVersion) {
     this.version = version;
@@ -51,9 +47,23 @@ export class StoredContent {
     nextBlock += this.blockCount;
   }
 
+  /**
+   * Runs `copy`, which gives the same bytes another ETag (with KMS each object has its own) and then sets `version`. One at a
+   * time. Who is told meanwhile that the version is gone waits for it (`moved`), and looks at `version` again.
+   */
+  async move<T>(copy: () => Promise<T>): Promise<T> {
+    const moving = copy();
+    this.#moving = moving;
+    try {
+      return await moving;
+    } finally {
+      this.#moving = undefined;
+    }
+  }
+
   /** Resolves when no copy of ours that moves it is under way. */
   async moved(): Promise<void> {
-    await this.moving?.catch(() => {});
+    await this.#moving?.catch(() => {});
   }
 
   /** Wrong bytes have come of it. */

@@ -9,7 +9,7 @@
 import { copyObject } from '../cache/object-copy.ts';
 import { Semaphore } from '../concurrency.ts';
 import { isStoreError, storeErrorFields } from '../errors.ts';
-import type { ObjectDescription, Written } from '../s3/store.ts';
+import type { ObjectDescription } from '../s3/store.ts';
 import type { Descriptions } from './descriptions.ts';
 import type { Environment } from './environment.ts';
 import { DirectoryInode, FileInode, type Inode, type SpecialInode } from './inode.ts';
@@ -131,15 +131,11 @@ export class MetadataSaver {
       }
       const { posix } = inode;
       const at = clock.monotonic();
-      const move = async (): Promise<Written> => {
+      const written = await stored.move(async () => {
         const copy = await copyObject(store, version, version.key, description, { ifMatch: version.etag });
         blocks.moved(stored, { key: version.key, etag: copy.etag, size: version.size });
         return copy;
-      };
-      const moving = move();
-      stored.moving = moving;
-      const written = await moving;
-      stored.moving = undefined;
+      });
       // Bytes may have come while it was copied: their base is another now.
       if (inode instanceof FileInode) void inode.content?.restated();
       inode.description = description;
@@ -151,7 +147,6 @@ export class MetadataSaver {
       if (inode.posix === posix) inode.metadataUnsaved = false;
       else this.schedule(inode);
     } catch (error) {
-      stored.moving = undefined;
       const reason = error instanceof Error ? error.message : String(error);
       if (isPassing(error)) {
         telemetry.log.warn(
