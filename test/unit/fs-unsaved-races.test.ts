@@ -12,6 +12,16 @@ const O_WRONLY = 1;
 const O_RDWR = 2;
 const O_CREAT = 0o100;
 
+/** The journal of a daemon, by hand, and an upload of `f` that has begun. */
+async function aJournalAndAnUpload(world: World) {
+  const { disk, clock, store } = world;
+  const options = { directory: disk, owner: 'bucket', limit: 64 * MIB, sync: 'group' as const, clock };
+  const { journal } = await Journal.open({ ...options, log: silentTelemetry.log });
+  const description = { headers: {}, metadata: {} };
+  const upload = await store.beginUpload('f', description);
+  return { store, journal, description, upload };
+}
+
 t.test('a chmod that changes the ETag while the first bytes are written', async t => {
   const world = new World();
   const first = await world.mount();
@@ -84,11 +94,7 @@ t.test('S3 has done what is recovered, and its answer is lost: not another clien
 
 t.test('a part that memory let go of during the save that was done, and its upload with it', async t => {
   const world = new World();
-  const { disk, clock, store } = world;
-  const options = { directory: disk, owner: 'bucket', limit: 64 * MIB, sync: 'group' as const, clock };
-  const { journal } = await Journal.open({ ...options, log: silentTelemetry.log });
-  const description = { headers: {}, metadata: {} };
-  const upload = await store.beginUpload('f', description);
+  const { store, journal, description, upload } = await aJournalAndAnUpload(world);
   const body = Buffer.alloc(128 * KIB, 'a');
   const part = await upload.putPart(1, [body]);
   const { etag } = await upload.complete([part], undefined);
@@ -280,11 +286,7 @@ t.test('the power is cut after a rename: nothing is made of what lay under the o
 
 t.test('bytes that were written twice, far apart, and recovered with less memory than they take', async t => {
   const world = new World();
-  const { disk, clock, store } = world;
-  const options = { directory: disk, owner: 'bucket', limit: 64 * MIB, sync: 'group' as const, clock };
-  const { journal } = await Journal.open({ ...options, log: silentTelemetry.log });
-  const description = { headers: {}, metadata: {} };
-  const upload = await store.beginUpload('f', description);
+  const { store, journal, description, upload } = await aJournalAndAnUpload(world);
   const cells = 32;
   const size = 128 * KIB;
   const cell = (i: number): Buffer => Buffer.alloc(size, 65 + i);
