@@ -159,7 +159,10 @@ export class Cancellation implements CancelSignal {
     for (let next = this.#others?.shift(); next; next = this.#others?.shift()) next();
   }
 
-  /** Each listener is called once at most, and does not throw; nobody adds one twice. One that comes after the abort is not called, as with an `AbortSignal`. */
+  /**
+   * Each listener is called once at most, and does not throw; nobody adds one twice. One that comes after the abort is not
+   * called, as with an `AbortSignal`.
+   */
   addEventListener(_type: 'abort', listener: () => void): void {
     if (this.#aborted) return;
     if (this.#first === undefined) this.#first = listener;

@@ -16,7 +16,10 @@ export async function diskSpace(path: string): Promise<DiskSpace> {
   return { free: bavail * bsize, total: blocks * bsize };
 }
 
-/** `f_type` of what lies on other machines, or is answered by another process (linux/magic.h): NFS, SMB, CIFS, Ceph, AFS, 9P, FUSE, Lustre, GPFS. */
+/**
+ * `f_type` of what lies on other machines, or is answered by another process (linux/magic.h): NFS, SMB, CIFS, SMB 2, Ceph, AFS,
+ * 9P, FUSE, Lustre, GPFS.
+ */
 const REMOTE: ReadonlySet<number> = new Set([
   0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x00c3_6400, 0x5346_414f, 0x0102_1997, 0x6573_5546, 0x0bd0_0bd0,
   0x4750_4653,

@@ -45,7 +45,10 @@ export interface JournalDirectory {
 const AT_ONCE = 64 * 1024;
 /** ms that such a call may take: a disk that makes writers wait is given a thread, for everybody else's sake. */
 const SLOW = 5;
-/** ms that a sync may be under way before the disk is taken for one that hangs: 5 on most, and writes beside it do not wait for it. */
+/**
+ * ms that a sync may be under way before the disk is taken for one that hangs: it takes 5 on most, and writes beside it do not
+ * wait for it.
+ */
 const SLOW_SYNC = 20;
 /** ms for which it keeps the thread. */
 const SLOW_FOR = 10_000;

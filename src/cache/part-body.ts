@@ -2,7 +2,6 @@
  * The bytes of one request that sends: gathered from memory without a copy, from the spool and from the stored object
  * into buffers taken for this request, and zeros from one shared buffer.
  */
-
 import type { BlockCache } from './block-cache.ts';
 import { crc32OfSlices } from './block-sums.ts';
 import { type Capture, visitSources } from './overlay.ts';

@@ -8,7 +8,6 @@
  * what S3 has), waits for what is queued under its keys and then goes straight to S3. (5) Without room in the journal, or
  * with a disk that fails, a change waits for S3 as without `write_back`: close never fails for lack of room.
  */
-
 import { randomBytes } from 'node:crypto';
 import type { CancelSignal } from '../concurrency.ts';
 import { isStoreError, StoreError, type StoreErrorKind } from '../errors.ts';

@@ -6,7 +6,6 @@
  * under an open handle: then the *name* gets a new inode with the same st_ino, and the old one lives on for its handles.
  * (3) What is unsaved is the truth here, whatever S3 says. (4) A directory of more than a page is asked name by name.
  */
-
 import type { StoredContent } from '../cache/stored-content.ts';
 import { isStoreError } from '../errors.ts';
 import type { ListedObject, ObjectVersion } from '../s3/store.ts';

@@ -1,5 +1,4 @@
 /** PutObject and CopyObject: writes in one request. */
-
 import { createHash } from 'node:crypto';
 import type { CancelSignal } from '../concurrency.ts';
 import { StoreError } from '../errors.ts';

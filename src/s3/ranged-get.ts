@@ -5,7 +5,6 @@
  * first was answered with. Length, range and ETag of each answer are checked before a byte is taken; a small object that
  * comes whole is handed on when its bytes have been verified (`verification.ts`).
  */
-
 import type { CancelSignal } from '../concurrency.ts';
 import { crc32 } from '../crc32.ts';
 import { StoreError } from '../errors.ts';

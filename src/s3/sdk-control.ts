@@ -6,7 +6,6 @@
  * Answers that are no success become our failures before the SDK sees them. The SDK is loaded on first use, or by `load`:
  * some 170 ms that a mount must not wait for.
  */
-
 import type { S3Client } from '@aws-sdk/client-s3';
 import type { CancelSignal } from '../concurrency.ts';
 import { StoreError } from '../errors.ts';

@@ -7,7 +7,6 @@
  * 3. An upload is begun with a CRC32 of the whole object, which S3 puts together from those of the parts; what it then names
  *    is compared with what we sent.
  */
-
 import { crc32OfBoth } from '../crc.ts';
 import { crc32 } from '../crc32.ts';
 import { StoreError } from '../errors.ts';
