@@ -148,7 +148,7 @@ async function main(): Promise<void> {
     prefix: 's3-path-bench/',
     url: server?.url ?? values.url!,
     credentials: async () => ({ accessKeyId, secretAccessKey }),
-    ...(server?.ca === undefined ? {} : { ca: server.ca }),
+    ...(server?.ca === undefined ? {} : { tls: { ca: server.ca } }),
   });
   try {
     const { etag } = await store.put('big', blocksOf(BIG), PLAIN, undefined);
