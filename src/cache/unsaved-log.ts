@@ -99,6 +99,8 @@ export class FileLog {
   #begun: Entry | undefined;
   #begunOrder = 0;
   #order = 0;
+  /** Appends with such a record that are under way. */
+  #beginning = 0;
   /** Of the last change. */
   #n = 0;
   /** Changes up to this are saved. */
@@ -357,28 +359,34 @@ export class FileLog {
     join: Entry | undefined,
   ): Promise<Entry | undefined> {
     const { journal } = this.#log;
-    const begin: RecordMeta[] = [];
+    const base = this.#begun ? undefined : this.#base();
     if (this.#id === undefined) {
-      const base = this.#base();
       if (!base) return undefined;
       this.#id = this.#log.takeId();
-      begin.push(this.#fileRecord(this.#id, base));
+      this.#beginning = 0;
     }
     const f = this.#id;
+    // Not only the first time: a disk that is full just then may refuse that one and take the next.
+    const begin = base && this.#fileRecord(f, base);
     const order = this.#order;
     const records = [
-      ...begin.map(each => ({ meta: each })),
+      ...(begin ? [{ meta: begin }] : []),
       { meta: { ...meta, f } as RecordMeta, ...(body && { body }) },
     ];
+    if (begin) this.#beginning++;
     let entries: Entry[];
     try {
       entries = await journal.append(records, { unsynced: true, must: true, join });
     } catch (error) {
-      if (begin.length > 0 && this.#id === f) this.#id = undefined;
+      const isLast = begin && this.#id === f && --this.#beginning === 0;
+      if (isLast && !this.#begun) this.#id = undefined;
       if (journal.failed) return undefined;
       throw error;
     }
-    if (begin.length > 0) this.#began(f, entries[0]!, order);
+    if (begin) {
+      if (this.#id === f) this.#beginning--;
+      this.#began(f, entries[0]!, order);
+    }
     const entry = entries.at(-1)!;
     if (this.#id === f) return entry;
     // Given up meanwhile.

@@ -1,0 +1,74 @@
+/** The log of unsaved bytes on a disk that is full for a moment: whatever was answered is in the journal. */
+import t from 'tap';
+import { World } from '../support/unsaved-world.ts';
+
+const O_WRONLY = 1;
+const O_RDWR = 2;
+const O_CREAT = 0o100;
+
+/** The disk has no room for what is written first from now on; that fails when it is `released`. */
+function fullOnce(world: World): { readonly reached: Promise<void>; release(): void } {
+  let release = (): void => {};
+  const released = new Promise<void>(resolve => {
+    release = resolve;
+  });
+  const reached = new Promise<void>(resolve => {
+    world.disk.before = async event => {
+      if (event !== 'write') return;
+      world.disk.before = () => {};
+      resolve();
+      await released;
+      throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' });
+    };
+  });
+  return { reached, release: () => release() };
+}
+
+const codeOf = async (work: Promise<unknown>): Promise<string | undefined> =>
+  work.then(
+    () => undefined,
+    error => error.code,
+  );
+
+for (const name of ['new', 'old']) {
+  t.test(`the disk is full at the first record of a ${name} file, and has room for the next one`, async t => {
+    const world = new World();
+    world.store.putForeign('old', 'what there was');
+    const { kernel } = await world.mount();
+    // The first file of the journal is made for another one.
+    await world.until(kernel.writeFile('/other', 'x'));
+    const other = await world.until(kernel.open('/other', O_WRONLY));
+    await world.until(kernel.write(other, 0, Buffer.from('y')));
+    const file = await world.until(kernel.open(`/${name}`, O_RDWR | O_CREAT));
+    const full = fullOnce(world);
+    const first = codeOf(kernel.write(file, 0, Buffer.from('FIRST')));
+    await full.reached;
+    const second = codeOf(kernel.write(file, 5, Buffer.from('SECOND')));
+    full.release();
+    t.same([await world.until(first), await world.until(second)], ['ENOSPC', undefined]);
+    await world.kill();
+    const next = await world.mount();
+    await world.until(next.recovered);
+    const before = name === 'old' ? 'what ' : '\0'.repeat(5);
+    t.equal(world.store.text(name)?.slice(0, 11), `${before}SECOND`);
+  });
+}
+
+t.test('the disk is full at the only record of a file: nothing of it is left in the journal', async t => {
+  const world = new World();
+  const { kernel, journal, close } = await world.mount();
+  const file = await world.until(kernel.open('/f', O_WRONLY | O_CREAT));
+  await world.until(kernel.write(file, 0, Buffer.from('saved')));
+  await world.until(kernel.close(file));
+  const again = await world.until(kernel.open('/f', O_WRONLY));
+  const full = fullOnce(world);
+  const written = codeOf(kernel.write(again, 0, Buffer.from('REFUSED')));
+  await full.reached;
+  full.release();
+  t.equal(await world.until(written), 'ENOSPC');
+  await world.until(kernel.close(again));
+  t.equal(world.store.text('f'), 'saved');
+  t.equal(journal.failed, undefined);
+  await world.until(close());
+  t.same(await world.disk.list(), []);
+});
