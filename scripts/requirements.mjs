@@ -171,3 +171,6 @@ export const groups = {
 };
 
 export const demoRequirements = [fuse3];
+
+/** The load of `npm run soak`; models and fuzzers need npm's packages only. */
+export const loadRequirements = [fuse3, { program: 'python3', apt: 'python3', dnf: 'python3', megabytes: 12 }];

@@ -24,7 +24,7 @@ export interface BarChart {
 }
 
 /** Told apart by people who see colours differently (Okabe and Ito); beyond eight they repeat. */
-const COLOURS = ['#0072b2', '#56b4e9', '#009e73', '#d55e00', '#e69f00', '#999999', '#cc79a7', '#f0e442'];
+export const COLOURS = ['#0072b2', '#56b4e9', '#009e73', '#d55e00', '#e69f00', '#999999', '#cc79a7', '#f0e442'];
 
 const LABEL_WIDTH = 130;
 const PLOT_WIDTH = 620;

@@ -13,7 +13,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { codeOf } from '../functional/names.ts';
 import { aMount, eventually, type RealMount } from '../support/mount.ts';
 import { patternBytes } from '../support/pattern.ts';
@@ -71,7 +71,7 @@ t.test('a service with a mount namespace of its own holds the mount', async t =>
 });
 
 /** A mount with bytes that no close could save: S3 refused them, and takes them now. */
-async function mountWithFailedSave(t: Parameters<typeof aMount>[0]): Promise<RealMount> {
+async function mountWithFailedSave(t: Test): Promise<RealMount> {
   const mount = await aMount(t, { options: 'retries=1' });
   await mount.s3.addFault('status=500:op=PutObject,key=kept');
   t.equal(

@@ -9,6 +9,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
+import { askDaemon } from '../../src/cli/control-client.ts';
+import type { MountReport } from '../../src/cli/mount-report.ts';
+import { RunFile } from '../../src/cli/run-file.ts';
+import { defaultStateDirectory } from '../../src/cli/state-directory.ts';
 import { parseMountTable } from '../../src/fuse/mount-table.ts';
 import { Guard } from './guard.ts';
 import { withEnvironment } from './processes.ts';
@@ -22,6 +26,8 @@ export const BUCKET = 'works-bucket';
 const HUNG = 200;
 /** ms for the daemon to answer; a slow start on a busy machine takes 5 s. */
 const START_LIMIT = 30_000;
+/** ms for a status, with 64 processes to serve. */
+const SILENCE = 30_000;
 
 export interface MountTestOptions {
   /** More of `-o`. */
@@ -181,8 +187,23 @@ export class RealMount {
 
   /** Greatest resident memory of the daemon so far, bytes. */
   mostMemory(): number {
+    return this.#memory('VmHWM');
+  }
+
+  /** Resident now, bytes. */
+  residentMemory(): number {
+    return this.#memory('VmRSS');
+  }
+
+  #memory(field: string): number {
     const status = readFileSync(`/proc/${this.pid}/status`, 'utf8');
-    return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)![1]) * 1024;
+    return Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status)![1]) * 1024;
+  }
+
+  /** What `s3mount status` would tell, without a process for it. */
+  async status(): Promise<MountReport> {
+    const { socket } = new RunFile(defaultStateDirectory(process.getuid!(), this.directory), this.dir);
+    return (await askDaemon(socket, { do: 'status' }, { silence: SILENCE })) as MountReport;
   }
 
   kill(signal: NodeJS.Signals): void {
@@ -222,15 +243,18 @@ export class RealMount {
   }
 }
 
+/** What a mount belongs to: a test, or another program that takes it down and says whether all was well. */
+export type Owner = Pick<Test, 'teardown' | 'passing' | 'comment'>;
+
 /** A fresh server with a bucket, and the bucket mounted; taken down at the end of `t`. */
-export async function aMount(t: Test, options: MountTestOptions = {}): Promise<RealMount> {
+export async function aMount(t: Owner, options: MountTestOptions = {}): Promise<RealMount> {
   const mount = await prepareMount(t, options);
   await mount.start();
   return mount;
 }
 
 /** The same, not mounted yet: `start()` does that. */
-export async function prepareMount(t: Test, options: MountTestOptions = {}): Promise<RealMount> {
+export async function prepareMount(t: Owner, options: MountTestOptions = {}): Promise<RealMount> {
   const { bucket = BUCKET } = options;
   const guard = new Guard(options.seconds ?? HUNG);
   const directory = realpathSync(mkdtempSync(join(tmpdir(), 's3mount-real-')));
