@@ -1,7 +1,7 @@
 import t from 'tap';
 import { steadiness } from '../support/steadiness.ts';
 
-const allowance = { times: 1.1, plus: 5 };
+const allowance = { times: 1.1, plus: 5, fill: 60 };
 const series = (count: number, value: (at: number) => number): number[] =>
   Array.from({ length: count }, (_, at) => value(at));
 
@@ -24,6 +24,12 @@ t.test('the last third may be above the middle by a factor and a piece, and no m
   const step = (last: number): number[] => series(12, at => (at < 8 ? 100 : last));
   t.ok(steadiness(step(115), allowance).isSteady);
   t.notOk(steadiness(step(116), allowance).isSteady);
+});
+
+t.test('what fills late is steady up to what it holds', async t => {
+  const late = (most: number): number[] => series(12, at => (at < 8 ? 10 : most));
+  t.ok(steadiness(late(60), allowance).isSteady);
+  t.notOk(steadiness(late(61), allowance).isSteady);
 });
 
 t.test('one peak in the last third counts, one in the first does not', async t => {
