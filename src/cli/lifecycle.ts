@@ -66,7 +66,7 @@ const HOLDERS_LIMIT = 1_000;
  * ms without one good answer from S3 after which a drain is given up: its bytes go to the local disk. As long as a request is tried
  * again, and half of what service managers wait before they kill.
  */
-const DRAIN_LIMIT = 60_000;
+export const DRAIN_LIMIT = 60_000;
 /** ms between two looks. */
 const LOOK = 1_000;
 

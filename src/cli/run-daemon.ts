@@ -68,9 +68,12 @@ export async function runDaemon(config: Config, listener: StartListener, backgro
       drains: { answered, every: ms => new Promise(resolve => void setTimeout(resolve, ms)) },
     });
     stop = reason => {
-      service.stopping(() => {
-        const { bytes, names } = filesystem.unsaved();
-        return { bytes, files: names.length };
+      service.stopping({
+        answered,
+        left: () => {
+          const { bytes, names } = filesystem.unsaved();
+          return { bytes, files: names.length };
+        },
       });
       lifecycle.stop(reason);
     };

@@ -4,6 +4,8 @@
  * Written over koffi: Node has no Unix datagram sockets. Nothing waits for the manager and nothing fails for its sake.
  */
 import { Buffer } from 'node:buffer';
+import { type Clock, systemClock } from '../concurrency.ts';
+import { DRAIN_LIMIT } from './lifecycle.ts';
 
 const AF_UNIX = 1;
 const SOCK_DGRAM_CLOEXEC = 2 | 0o2000000;
@@ -13,16 +15,27 @@ const MSG_NOSIGNAL = 0x4000;
 /** sizeof(sockaddr_un.sun_path), unix(7). */
 const PATH_LIMIT = 108;
 
-/** ms between two extensions of the time to stop, and the time that each asks for: six missed ones are an end. */
-const EXTEND_EVERY = 5_000;
-const EXTEND_BY = 30_000;
+/** ms between two looks at how stopping gets on. */
+const LOOK_EVERY = 5_000;
+/**
+ * ms that are asked for where something moved. The manager kills when they are over: not before a drain that stands still has been
+ * given up, and what it had has been written to the local disk.
+ */
+const EXTEND_BY = 2 * DRAIN_LIMIT;
+const MORE_TIME = `EXTEND_TIMEOUT_USEC=${EXTEND_BY * 1000}`;
 
 export interface ServiceNotify {
   /** READY=1: the mount answers. */
   ready(status: string): void;
   status(text: string): void;
-  /** STOPPING=1; from here on `left` is told, and more time asked for, as long as it gets smaller. */
-  stopping(left: () => UnsavedAmount): void;
+  /** STOPPING=1; from here on what is left is told, and more time asked for, as long as that gets on. */
+  stopping(drain: DrainProgress): void;
+}
+
+export interface DrainProgress {
+  left(): UnsavedAmount;
+  /** Grows while saves get on. What is left shrinks by whole saves only, and one may take hours. */
+  answered(): number;
 }
 
 export interface UnsavedAmount {
@@ -36,7 +49,7 @@ const SILENT: ServiceNotify = { ready: () => {}, status: () => {}, stopping: () 
 export async function openServiceNotify(address: string | undefined): Promise<ServiceNotify> {
   if (address === undefined || !/^[/@]/.test(address)) return SILENT;
   const send = await datagramSocket(address).catch(() => undefined);
-  return send === undefined ? SILENT : new NotifySocket(send);
+  return send === undefined ? SILENT : new ServiceMessages(send, systemClock);
 }
 
 /** Text for one line of a message. */
@@ -46,12 +59,14 @@ export function statusOfDrain({ bytes, files }: UnsavedAmount): string {
   return `Saving: ${amount} in ${files} ${files === 1 ? 'file' : 'files'} left`;
 }
 
-class NotifySocket implements ServiceNotify {
+export class ServiceMessages implements ServiceNotify {
   readonly #send: (message: string) => void;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #clock: Clock;
+  #isStopping = false;
 
-  constructor(send: (message: string) => void) {
+  constructor(send: (message: string) => void, clock: Clock) {
     this.#send = send;
+    this.#clock = clock;
   }
 
   ready(status: string): void {
@@ -62,19 +77,23 @@ class NotifySocket implements ServiceNotify {
     this.#send(`STATUS=${text}`);
   }
 
-  stopping(left: () => UnsavedAmount): void {
-    if (this.#timer !== undefined) return;
-    let before = left();
-    this.#send(`STOPPING=1\nSTATUS=${statusOfDrain(before)}\nEXTEND_TIMEOUT_USEC=${EXTEND_BY * 1000}`);
-    this.#timer = setInterval(() => {
-      const now = left();
-      const moved = now.bytes < before.bytes || now.files < before.files;
-      before = now;
+  stopping(drain: DrainProgress): void {
+    if (this.#isStopping) return;
+    this.#isStopping = true;
+    const left = drain.left();
+    this.#send(`STOPPING=1\nSTATUS=${statusOfDrain(left)}\n${MORE_TIME}`);
+    this.#watch(drain, left, drain.answered());
+  }
+
+  #watch(drain: DrainProgress, before: UnsavedAmount, answeredBefore: number): void {
+    this.#clock.after(LOOK_EVERY, () => {
+      const now = drain.left();
+      const answered = drain.answered();
+      const moved = now.bytes < before.bytes || now.files < before.files || answered !== answeredBefore;
       // Without progress the manager's own limit holds: a dead network must not keep a machine from going down.
-      const extension = moved ? `\nEXTEND_TIMEOUT_USEC=${EXTEND_BY * 1000}` : '';
-      this.#send(`STATUS=${statusOfDrain(now)}${extension}`);
-    }, EXTEND_EVERY);
-    this.#timer.unref();
+      this.#send(`STATUS=${statusOfDrain(now)}${moved ? `\n${MORE_TIME}` : ''}`);
+      this.#watch(drain, now, answered);
+    });
   }
 }
 
