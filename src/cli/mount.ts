@@ -91,6 +91,7 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
   const budget = new Budget(plan.budget);
   const { store, writeBack, unsaved } = await openWriteBack(config, {
     store: s3,
+    sentMore: () => s3.sentMore(),
     budget,
     telemetry,
     journalShare: shares.journal,

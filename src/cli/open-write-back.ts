@@ -20,6 +20,8 @@ import type { Config } from './options.ts';
 
 export interface WriteBackParts {
   readonly store: ObjectStore;
+  /** Whether more has arrived at S3 since this was asked last. */
+  readonly sentMore: () => boolean;
   readonly budget: Budget;
   readonly telemetry: Telemetry;
   /** Bytes that the journal may take where nobody has said how many. */
@@ -55,6 +57,7 @@ export async function openWriteBack(config: Config, parts: WriteBackParts): Prom
   const opened = await openJournal(config, parts.journalShare, log);
   if (!opened) return { store: parts.store, writeBack: undefined, unsaved: undefined };
   const { journal, found } = opened;
+  journal.room.sending.add(parts.sentMore);
   const store = new TrackedUploads(parts.store, journal, telemetry);
   const unsaved = openUnsaved(found, config, journal, store, parts);
   const isWanted = uploadsOf(unsaved.files);

@@ -114,6 +114,9 @@ export class Connection {
   #sending = false;
   /** What of the request's body had not arrived at the other side, when that was last looked at. */
   #unsent: number | undefined;
+  /** Bytes of the body that the socket was given, and how many of them had arrived when that was last asked for. */
+  #given = 0;
+  #delivered: number | undefined;
   #body: ReceivedBody | undefined;
   /** Bytes of the body that are still to come, where its length is known. */
   #left = 0;
@@ -156,6 +159,8 @@ export class Connection {
     this.#interim = 0;
     this.#answered = false;
     this.#unsent = undefined;
+    this.#given = 0;
+    this.#delivered = undefined;
     this.moved = true;
     if (exchange.body.length === 0) {
       this.#socket.write(exchange.head, 'latin1');
@@ -185,6 +190,15 @@ export class Connection {
     if (!this.#isUploading || before === undefined) return false;
     this.#unsent = this.#onItsWay();
     return this.#unsent !== undefined && this.#unsent < before;
+  }
+
+  /** True if more of the request's body has arrived at the other side since this was asked last. */
+  sentMore(): boolean {
+    const onItsWay = this.#isUploading ? this.#onItsWay() : undefined;
+    if (onItsWay === undefined) return false;
+    const before = this.#delivered;
+    this.#delivered = this.#given - onItsWay;
+    return before !== undefined && this.#delivered > before;
   }
 
   get #isUploading(): boolean {
@@ -322,6 +336,7 @@ export class Connection {
     let end = first;
     while (end < body.length && (bytes === 0 || bytes + body[end]!.length <= most)) bytes += body[end++]!.length;
     this.#sendIndex = end;
+    this.#given += bytes;
     this.#socket.cork();
     while (first < end - 1) this.#socket.write(body[first++]!);
     this.#socket.write(body[first]!, () => {

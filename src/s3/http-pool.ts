@@ -110,6 +110,12 @@ export class HttpPool implements ConnectionOwner {
     exchange.connection?.destroy(error);
   }
 
+  /** True if more of the bodies under way has arrived at the other side since this was asked last. */
+  sentMore(): boolean {
+    // Those behind the first that does are looked at when it no longer does: each look reads a table of the kernel.
+    return [...this.#connections].some(connection => connection.sentMore());
+  }
+
   /** Ends all connections; what runs or waits fails. */
   close(): void {
     this.#closed = true;

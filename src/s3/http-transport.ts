@@ -85,6 +85,11 @@ export class HttpTransport {
     return this.#pools.get(origin.id)?.state ?? { connections: 0, idle: 0, waiting: 0 };
   }
 
+  /** True if more of the bodies of requests under way has arrived since this was asked last. */
+  sentMore(): boolean {
+    return [...this.#pools.values()].some(pool => pool.sentMore());
+  }
+
   /** Ends all connections; requests under way fail. */
   close(): void {
     this.#closed = true;

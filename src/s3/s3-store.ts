@@ -163,6 +163,11 @@ export class S3Store implements ObjectStore {
     await this.#context.control.load();
   }
 
+  /** True if more of what is being sent has arrived at S3 since this was asked last: a slow link is not a dead one. */
+  sentMore(): boolean {
+    return this.#context.requests.options.transport.sentMore();
+  }
+
   head(key: string, options?: RequestOptions & { readonly ifMatch?: string }): Promise<ObjectInfo> {
     return this.#reads.head(key, options);
   }

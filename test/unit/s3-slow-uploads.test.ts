@@ -73,6 +73,7 @@ async function slowServer(t: Test): Promise<SlowServer> {
 
 interface Sent {
   readonly clock: ManualClock;
+  readonly transport: HttpTransport;
   readonly outcome: Promise<unknown>;
   settled(): boolean;
 }
@@ -99,7 +100,7 @@ function upload(t: Test, port: number): Sent {
     .finally(() => {
       isSettled = true;
     });
-  return { clock, outcome, settled: () => isSettled };
+  return { clock, transport, outcome, settled: () => isSettled };
 }
 
 t.test('a link that takes a little now and then is waited for', async t => {
@@ -125,6 +126,23 @@ t.test('a link that takes nothing any more is given up in time', async t => {
   const error = await outcome;
   t.ok(error instanceof HttpError && /^(stall|first-byte-timeout)$/.test(error.code));
   t.ok((error as HttpError).sent, 'what arrived may be carried out');
+});
+
+t.test('whether more has arrived is told to whoever waits for it', async t => {
+  const server = await slowServer(t);
+  const { transport, outcome } = upload(t, server.port);
+  t.notOk(transport.sentMore(), 'nothing to compare with');
+  await server.takeSome();
+  transport.sentMore();
+  t.notOk(transport.sentMore(), 'nothing since');
+  for (let round = 0; round < 3; round++) {
+    await server.takeSome();
+    t.ok(transport.sentMore(), 'some');
+    t.notOk(transport.sentMore(), 'and nothing since');
+  }
+  server.finish();
+  t.equal(await outcome, 200);
+  t.notOk(transport.sentMore(), 'nothing is under way');
 });
 
 t.test('what /proc/net/tcp tells', t => {
