@@ -24,8 +24,11 @@ export type RunsAs =
 const START_LIMIT = 90;
 /** s that a drain may take without getting smaller; while it does, the daemon asks for more. */
 const STOP_LIMIT = 120;
-/** s between a failed start and the next. */
-const RESTART_AFTER = 5;
+/**
+ * s between an end that was not good and the next start. Short, for programs find an empty directory until then; long enough that starts
+ * which fail for ever (each takes 0.3 s of CPU and two or three requests) are no load.
+ */
+const RESTART_AFTER = 10;
 
 /** `s3mount-home-rstudio-works.service`: named for the place, as systemd's own mount units are. */
 export function unitName(mountPoint: string): string {
@@ -72,9 +75,10 @@ export function unitFile(spec: UnitSpec): string {
     `ExecStopPost=-${fusermount} -uzq ${quoteWord(mountPoint)}`,
     'Restart=on-failure',
     `RestartSec=${RESTART_AFTER}`,
-    '# 1: the options are wrong, 12: the keys may not do this, 20: ended with unsaved bytes, which lie in the state directory.',
-    '# Trying again mends none of them.',
-    'RestartPreventExitStatus=1 12 20',
+    '# 1: the options are wrong, 20: ended with unsaved bytes, which lie in the state directory. Trying again mends neither.',
+    '# All others are tried again: 12 (forbidden) too, since the policy of a new role is not known everywhere for a minute,',
+    '# and 14 (mount point), since somebody may make a home directory, or unmount what lies there.',
+    'RestartPreventExitStatus=1 20',
     `TimeoutStartSec=${START_LIMIT}`,
     '# Stopping saves what is unsaved; while that gets on, more time is asked for (systemctl status shows how much is left).',
     `TimeoutStopSec=${STOP_LIMIT}`,

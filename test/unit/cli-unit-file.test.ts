@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
+import { EXIT } from '../../src/cli/exit-codes.ts';
 import { readConfig } from '../../src/cli/options.ts';
 import { unitOptions } from '../../src/cli/unit.ts';
 import { escapePath, quoteWord, type RunsAs, unitFile, unitName } from '../../src/cli/unit-file.ts';
@@ -60,6 +61,14 @@ t.test('a unit of the system', async t => {
   t.match(unit, /^RequiresMountsFor=\/home\/rstudio$/m);
   t.match(unit, /^NoNewPrivileges=yes$/m);
   t.match(unit, /Only root can use it/);
+});
+
+t.test('what time may mend is tried again', async t => {
+  const unit = unitFile(spec({ kind: 'root' }));
+  const never = /^RestartPreventExitStatus=(.*)$/m.exec(unit)?.[1]?.split(' ').map(Number);
+  t.same(never, [EXIT.usage, EXIT.unsaved], "a new role's policy is not known everywhere at once: its 403 passes");
+  t.match(unit, /^Restart=on-failure$/m);
+  t.match(unit, /^StartLimitIntervalSec=0$/m, 'for ever');
 });
 
 t.test('a unit that runs as a user', async t => {
