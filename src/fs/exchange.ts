@@ -1,10 +1,14 @@
 /**
  * RENAME_EXCHANGE of two objects, through a hidden third name: a crash leaves both, one of them under that name.
+ *
+ * A copy whose reply is lost may have been made: what its name has then tells whether the exchange goes on or is undone. The
+ * only copy of either file is never replaced or deleted on a guess: where S3 does not tell, all that there is stays.
  */
 import { copyObject, needsDescription } from '../cache/object-copy.ts';
 import type { StoredContent } from '../cache/stored-content.ts';
 import { FsError } from '../errors.ts';
 import type { ObjectDescription, ObjectVersion, Written } from '../s3/store.ts';
+import { outcomeOfCopy } from './copy-outcome.ts';
 import type { Environment } from './environment.ts';
 import { DirectoryInode, FileInode, type Inode, type SpecialInode } from './inode.ts';
 import { HIDDEN_PREFIX } from './keys.ts';
@@ -39,23 +43,35 @@ export class Exchanger {
   }
 
   async #exchangeStored(a: Movable, b: Movable): Promise<void> {
-    const { store, blocks, clock } = this.#environment;
+    const { store, blocks, clock, telemetry } = this.#environment;
     const x = a.stored;
     const y = b.stored;
     if (!x || !y || !a.parent || !b.parent) throw new FsError('ENOENT');
     const [ofA, ofB] = [await this.#saver.descriptions.describeCopy(a), await this.#saver.descriptions.describeCopy(b)];
     const [keyA, keyB] = [a.key, b.key];
     const hidden = `${HIDDEN_PREFIX}exchange/${this.#environment.options.hostname}/${a.nodeid}-${clock.now()}`;
-    const aside = await copyObject(store, x.version, hidden, ofA, undefined);
+    let aside: Written;
+    try {
+      aside = await copyObject(store, x.version, hidden, ofA, undefined);
+    } catch (error) {
+      await store.delete(hidden).catch(() => {});
+      throw error;
+    }
     const moved = { key: hidden, etag: aside.etag, size: x.size };
     let atA: Written | undefined;
     let atB: Written;
     try {
-      atA = await copyObject(store, y.version, keyA, ofB, { ifMatch: x.version.etag });
+      atA = await this.#copy(y.version, keyA, ofB, x.version.etag);
       // What its copy was told goes along with it; in parts it has to be told again.
       const again = needsDescription(x.size, store.limits) ? ofA : undefined;
-      atB = await copyObject(store, moved, keyB, again, { ifMatch: y.version.etag });
+      atB = await this.#copy(moved, keyB, again, y.version.etag);
     } catch (error) {
+      for (const inode of [a, b]) this.#namespace.distrust(inode);
+      if (error instanceof UnknownOutcome) {
+        const message = `nobody can tell how far ${keyA} and ${keyB} were exchanged, what was ${keyA} is kept as ${hidden}: ${error.message}`;
+        telemetry.log.error({ key: keyA, other: keyB, hidden }, message);
+        throw error.cause;
+      }
       if (atA) await this.#takeBack(x, moved, keyA, ofA, atA);
       await store.delete(hidden).catch(() => {});
       throw error;
@@ -77,6 +93,24 @@ export class Exchanger {
     await store.delete(hidden);
   }
 
+  /** Copies over version `replaced`. Rejects with `UnknownOutcome` where it is not known whether that was done. */
+  async #copy(
+    source: ObjectVersion,
+    key: string,
+    description: ObjectDescription | undefined,
+    replaced: string,
+  ): Promise<Written> {
+    const { store } = this.#environment;
+    try {
+      return await copyObject(store, source, key, description, { ifMatch: replaced });
+    } catch (error) {
+      const outcome = await outcomeOfCopy(store, error, source, key, replaced);
+      if (outcome === 'not-made') throw error;
+      if (outcome === 'unknown') throw new UnknownOutcome(error);
+      return outcome;
+    }
+  }
+
   /** The first half of an exchange is undone. If that fails the hidden object is all that is left: it stays. */
   async #takeBack(
     content: StoredContent,
@@ -88,12 +122,19 @@ export class Exchanger {
     const { store, blocks, telemetry } = this.#environment;
     const told = needsDescription(hidden.size, store.limits) ? description : undefined;
     try {
-      const { etag } = await copyObject(store, hidden, key, told, { ifMatch: there.etag });
+      const { etag } = await this.#copy(hidden, key, told, there.etag);
       blocks.moved(content, { key, etag, size: hidden.size });
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       telemetry.log.error({ key, hidden: hidden.key }, `what was ${key} is ${hidden.key} now: ${reason}`);
-      throw error;
+      throw error instanceof UnknownOutcome ? error.cause : error;
     }
+  }
+}
+
+/** The copy that failed for `cause` may have been made. */
+class UnknownOutcome extends Error {
+  constructor(cause: unknown) {
+    super(cause instanceof Error ? cause.message : String(cause), { cause });
   }
 }

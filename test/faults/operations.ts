@@ -1,6 +1,6 @@
 /** The file operations of the fault matrix: what each needs, does, and must leave in the bucket. */
-import { RENAME_NOREPLACE } from '../../src/fuse/ops.ts';
-import { BUCKET, type FaultyWorld, marked, PART } from './world.ts';
+import { RENAME_EXCHANGE, RENAME_NOREPLACE } from '../../src/fuse/ops.ts';
+import { BUCKET, EXCHANGED, type FaultyWorld, marked, PART } from './world.ts';
 
 /** Keys with their bytes. */
 export type Contents = Readonly<Record<string, Buffer>>;
@@ -258,6 +258,19 @@ export const OPERATIONS: readonly FileOperation[] = [
     between: [{ f: NEW_SMALL, g: NEW_SMALL }],
     contested: 'f',
     run: world => world.kernel.rename('/f', '/g'),
+  },
+  {
+    name: 'exchange two files',
+    before: { f: SMALL, g: NEW_SMALL },
+    after: { f: NEW_SMALL, g: SMALL },
+    // Whatever stays hidden, there is no state with one of both alone.
+    between: [
+      { f: SMALL, g: NEW_SMALL, [EXCHANGED]: SMALL },
+      { f: NEW_SMALL, g: NEW_SMALL, [EXCHANGED]: SMALL },
+      { f: NEW_SMALL, g: SMALL, [EXCHANGED]: SMALL },
+    ],
+    contested: 'g',
+    run: world => world.kernel.rename('/f', '/g', RENAME_EXCHANGE),
   },
   {
     name: 'rename a directory',

@@ -9,7 +9,7 @@ export function tableOf(verdicts: readonly Verdict[]): string {
   const rows = new Map<string, Map<string, string>>();
   for (const { cell, outcome } of verdicts) {
     const { operation, request, nth, fault, span } = cell;
-    const name = `${operation.name} | ${request}${nth > 1 ? `, the ${nth}nd` : ''}`;
+    const name = `${operation.name} | ${request}${nth > 1 ? `, the ${nth}${nth === 2 ? 'nd' : 'rd'}` : ''}`;
     const row = rows.get(name) ?? new Map<string, string>();
     rows.set(name, row);
     const before = row.get(fault.name);

@@ -30,6 +30,8 @@ export const TOO_LONG_MS = 3 * TIMEOUT_MS;
 const ATTEMPTS = 3;
 /** No operation may take longer: the time-outs of all attempts of four requests in a row, twice over on a busy machine. */
 export const BOUND_MS = 2 * 4 * ATTEMPTS * TIMEOUT_MS;
+/** Where the contents of a bucket have what an exchange put aside: its key tells inode and time. */
+export const EXCHANGED = '_s3mount/exchange/';
 /** Of a part, in bytes: files of some hundred KiB are large ones here. */
 export const PART = 64 * 1024;
 const MIB = 1024 * 1024;
@@ -116,7 +118,9 @@ export class FaultyWorld {
   contents(): Map<string, Buffer> {
     const found = new Map<string, Buffer>();
     for (const key of this.s3.listKeys(BUCKET)) {
-      const name = key.replace(/_conflict\.[^/]*?Z\.(?:\d+\.)?([^/]*)$/, '$1 (conflict)');
+      const name = key.startsWith(EXCHANGED)
+        ? EXCHANGED
+        : key.replace(/_conflict\.[^/]*?Z\.(?:\d+\.)?([^/]*)$/, '$1 (conflict)');
       found.set(name, this.s3.getObject(BUCKET, key)!.bytes());
     }
     return found;

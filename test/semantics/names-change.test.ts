@@ -5,7 +5,7 @@ import { makeFileSystem } from '../support/filesystem.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { MemoryStore } from '../support/memory-store.ts';
 import { makeWriteBack } from '../support/write-back.ts';
-import { errnoOf, O_CREAT, O_RDONLY, O_RDWR, O_WRONLY } from './support.ts';
+import { errnoOf, O_CREAT, O_RDONLY, O_RDWR, O_WRONLY, withLog } from './support.ts';
 
 const MIB = 1024 * 1024;
 
@@ -141,7 +141,7 @@ t.test('V3 open files', async t => {
 });
 
 t.test('V4 flags', async t => {
-  const { kernel, store } = makeFileSystem();
+  const { kernel, store, counters } = makeFileSystem();
   await kernel.writeFile('/a', 'A');
   await kernel.writeFile('/b', 'B');
   await kernel.mkdir('/d');
@@ -150,6 +150,23 @@ t.test('V4 flags', async t => {
   await kernel.rename('/a', '/b', RENAME_EXCHANGE);
   t.same([store.text('a'), store.text('b')], ['B', 'A']);
   t.equal(await errnoOf(kernel.rename('/d', '/e', RENAME_EXCHANGE)), 'EINVAL');
+
+  store.failNext('CopyObject', 'forbidden', { key: 'b' });
+  t.equal(await errnoOf(kernel.rename('/a', '/b', RENAME_EXCHANGE)), 'EACCES');
+  t.same([store.text('a'), store.text('b')], ['B', 'A'], 'undone');
+
+  const lines = withLog(counters);
+  store.failNext('CopyObject', 'timeout', { key: 'b', workDone: true });
+  const remove = store.intercept(async ({ operation, key }, proceed) => {
+    // Nothing gets through once the copy to `b` is out.
+    if (operation === 'CopyObject' && key === 'b') store.failNext('HeadObject', 'timeout', { key: 'b' });
+    return proceed();
+  });
+  t.equal(await errnoOf(kernel.rename('/a', '/b', RENAME_EXCHANGE)), 'ETIMEDOUT');
+  remove();
+  const hidden = store.keys().find(key => key.startsWith('_s3mount/exchange/'))!;
+  t.same([store.text('a'), store.text(hidden)].sort(), ['A', 'B']);
+  t.ok(lines.some(line => line.includes(hidden)));
 });
 
 t.test('V5 a directory', async t => {
