@@ -35,14 +35,17 @@ export function reportOf(parts: AnswerParts): MountReport {
   return mountReport({ ...parts, status: () => parts.filesystem.status() });
 }
 
+/** With what waits in the queue of `write_back`, which the status counts among the unsaved. */
+export function unsavedOf(filesystem: Pick<S3FileSystem, 'status'>): UnsavedAnswer {
+  const { bytes, files, metadata } = filesystem.status().unsaved;
+  return { bytes, files: files + metadata };
+}
+
 export function controlAnswers(parts: AnswerParts): ControlAnswers {
   const { filesystem, telemetry, store } = parts;
   return {
     status: () => reportOf(parts),
-    unsaved: (): UnsavedAnswer => {
-      const { bytes, files, metadata } = filesystem.status().unsaved;
-      return { bytes, files: files + metadata };
-    },
+    unsaved: () => unsavedOf(filesystem),
     why: ({ path }): WhyAnswer => ({
       bucket: store.place.bucket,
       prefix: store.place.prefix,

@@ -15,7 +15,7 @@ import { type FailedOperation, observed } from '../fuse/observed.ts';
 import type { KernelBinding, Mounted } from '../fuse/ops.ts';
 import { InstanceMetadata } from '../s3/instance-metadata.ts';
 import { keepCompiledCode } from './compile-cache.ts';
-import { type AnswerParts, controlAnswers, reportOf } from './control-answers.ts';
+import { type AnswerParts, controlAnswers, reportOf, unsavedOf } from './control-answers.ts';
 import type { ControlAnswers } from './control-server.ts';
 import { sharesOf } from './disk-shares.ts';
 import { openDiskTier } from './disk-tier.ts';
@@ -223,11 +223,7 @@ function watchSpot(
       const { failed } = await filesystem.flushBelow('', () => {}, new AbortController().signal);
       return failed.length === 0;
     },
-    unsaved: () => {
-      const { unsaved, queued } = filesystem.status();
-      const waiting = queued ? queued.files + queued.deletes : 0;
-      return { bytes: unsaved.bytes + (queued?.bytes ?? 0), files: unsaved.files + unsaved.metadata + waiting };
-    },
+    unsaved: () => unsavedOf(filesystem),
     log,
     status,
     pause: ms => new Promise(resolve => void setTimeout(resolve, ms).unref()),
