@@ -47,6 +47,8 @@ export class UnsavedLog {
   readonly journaledSaves: number;
   #nextId: number;
   readonly #notes = new Set<Promise<unknown>>();
+  /** Some may not be synced. */
+  #isUnsafe = false;
 
   constructor(options: {
     readonly journal: Journal;
@@ -67,15 +69,18 @@ export class UnsavedLog {
     await Promise.all(this.#notes);
   }
 
-  /** The same for who is about to delete what lay under the names before: a power cut must not undo them. Never rejects. */
+  /** The same for who is about to delete or replace what lay under the names before: a power cut must not undo them. Never rejects. */
   async safe(): Promise<void> {
-    if (this.#notes.size === 0) return;
+    // Also of those that the journal has by now: the end of a save is noted, and nobody waits for that.
+    if (!this.#isUnsafe) return;
+    this.#isUnsafe = false;
     await this.noted();
     await this.journal.sync().catch(() => {});
   }
 
   /** `note` is to be waited for by whoever asks `noted`. */
   note(note: Promise<unknown>): void {
+    this.#isUnsafe = true;
     const noted = note.catch(() => {}).finally(() => void this.#notes.delete(noted));
     this.#notes.add(noted);
   }

@@ -43,7 +43,7 @@ export class Exchanger {
   }
 
   async #exchangeStored(a: Movable, b: Movable): Promise<void> {
-    const { store, blocks, clock, telemetry } = this.#environment;
+    const { store, blocks, clock, telemetry, unsavedLog } = this.#environment;
     const x = a.stored;
     const y = b.stored;
     if (!x || !y || !a.parent || !b.parent) throw new FsError('ENOENT');
@@ -58,6 +58,8 @@ export class Exchanger {
       throw error;
     }
     const moved = { key: hidden, etag: aside.etag, size: x.size };
+    // Both were saved before. If the journal forgot that, their next daemon would look for bases that are gone.
+    await unsavedLog?.safe();
     let atA: Written | undefined;
     let atB: Written;
     try {
