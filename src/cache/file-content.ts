@@ -139,6 +139,16 @@ export class FileContent implements Borrower {
     return this.#stored === undefined || this.#overlay.generation !== this.#savedGeneration;
   }
 
+  /** Grows with each change: a place to compare with, see `isSavedUpTo`. */
+  get generation(): number {
+    return this.#overlay.generation;
+  }
+
+  /** Whether S3 has all changes up to `generation`, whatever was written after them. */
+  isSavedUpTo(generation: number): boolean {
+    return this.#stored !== undefined && this.#settled === undefined && this.#savedGeneration >= generation;
+  }
+
   /** Bytes written and not yet saved. */
   get unsavedBytes(): number {
     return this.#overlay.unsavedBytes;

@@ -118,7 +118,7 @@ export async function saveBelow(
     if (signal.aborted) return;
     const { label } = inode;
     try {
-      if (isSaving(inode) || isUnsaved(inode)) await saver.saveOnce(inode as FileInode);
+      if (isSaving(inode) || isUnsaved(inode)) await saver.save(inode as FileInode);
       await saver.metadata.save(inode);
       saved++;
     } catch (error) {

@@ -17,7 +17,7 @@ import { ConflictCopies } from './conflict-copies.ts';
 import type { ContentTypes } from './content-types.ts';
 import { Descriptions } from './descriptions.ts';
 import type { Environment } from './environment.ts';
-import { type DirectoryInode, descendants, FileInode, type SpecialInode } from './inode.ts';
+import { type DirectoryInode, descendants, FileInode, type Inode, type SpecialInode } from './inode.ts';
 import { hiddenPlace } from './leftovers.ts';
 import { MetadataSaver } from './metadata-saver.ts';
 import { Moves } from './moves.ts';
@@ -75,12 +75,25 @@ export class Saver {
     return this.#conflicts.keep(key, parent, name);
   }
 
-  /** Saves all that is unsaved of a file. Fails with the error of its save; the bytes then stay and are tried again. */
+  /**
+   * Saves what is unsaved of a file when it is called; what is written meanwhile is left to whoever writes it, or a program
+   * that never stops would keep all others waiting. Fails with the error of its save; the bytes then stay and are tried again.
+   */
   async save(file: FileInode): Promise<void> {
-    while (file.unsaved) await this.saveOnce(file);
+    const { content } = file;
+    if (!file.unsaved) return;
+    const { saving } = file;
+    const generation = content?.generation ?? 0;
+    const isSaved = (): boolean =>
+      !content?.unsaved || file.content !== content || content.isSavedUpTo(generation) || file.unlinked;
+    // The save under way may have begun before the last write: then there is one more, and no third.
+    if (saving) await saving;
+    while (!isSaved()) await this.saveOnce(file);
+    // An upload that had begun before a change of metadata does not have it: what comes after it does.
+    if (file.unsaved && file.metadataUnsaved) await this.saveOnce(file);
   }
 
-  /** The same for what is unsaved now, whatever is written meanwhile. */
+  /** The save under way, if there is one, or one of what is unsaved now: it may leave what was written before the call. */
   async saveOnce(file: FileInode): Promise<void> {
     if (!file.saving) {
       file.saving = this.#save(file).finally(() => {
@@ -297,18 +310,25 @@ export class Saver {
     this.#running.add(running);
   }
 
-  /** Saves everything that can be saved; what cannot stays and was logged. */
+  /**
+   * Saves what is unsaved when it is called; what cannot be saved stays and was logged. Of what is written meanwhile it promises
+   * nothing: it ends, whoever writes on.
+   */
   async drain(): Promise<void> {
-    // A conflict copy or a change during the drain makes more to do; what fails twice would fail again.
+    const saved = new Set<Inode>();
+    // A conflict copy or another name makes more to do; what fails twice would fail again.
     for (let round = 0; round < DRAIN_ROUNDS; round++) {
       const inodes = [...this.#namespace.inodes()].filter(
-        inode => inode.metadataUnsaved || (inode instanceof FileInode && (inode.unsaved || inode.saving)),
+        inode =>
+          !saved.has(inode) &&
+          (inode.metadataUnsaved || (inode instanceof FileInode && (inode.unsaved || inode.saving !== undefined))),
       );
       if (inodes.length === 0) break;
       await forEachLimit(inodes, PARALLEL_SAVES, async inode => {
         try {
           if (inode instanceof FileInode && (inode.content?.unsaved || inode.saving)) await this.save(inode);
           await this.metadata.save(inode);
+          saved.add(inode);
         } catch {
           // Logged where it failed; `unsaved` tells what is left.
         }

@@ -35,6 +35,19 @@ t.test('W1 saved when close and fsync return', async t => {
   t.equal(store.text('lock'), '', 'made by a program that only reads it, as flock(1) does');
 });
 
+t.test('W1 what is written while fsync waits is left to the next', async t => {
+  const { kernel, store } = makeFileSystem();
+  const [file, other] = [await kernel.open('/f', O_WRONLY | O_CREAT), await kernel.open('/f', O_WRONLY)];
+  await kernel.write(file, 0, Buffer.from('a-'));
+  let writes = 0;
+  store.intercept(async (call, proceed) => {
+    if (call.operation === 'PutObject' && writes++ < 10) await kernel.write(other, 1, Buffer.from('b'));
+    return proceed();
+  });
+  await kernel.fsync(file);
+  t.same([store.text('f'), writes], ['a-', 1]);
+});
+
 t.test('W2 seen at once in the mount', async t => {
   const { kernel, store } = makeFileSystem();
   const writer = await kernel.open('/d.log', O_WRONLY | O_CREAT);
