@@ -92,12 +92,16 @@ export class Journal {
   #coming = 0;
   #waiting: Waiting[] = [];
   #writing: Promise<void> | undefined;
+  /** What was asked for last. */
+  #last: Promise<unknown> | undefined;
   #reclaiming: Promise<void> | undefined;
   #isMoving = false;
   #unsynced = false;
   #syncedTo = 0;
   #toldSynced = 0;
   #syncing: Promise<void> | undefined;
+  #syncsBegun = 0;
+  #syncsEnded = 0;
   #cancelSync: (() => void) | undefined;
   #failed: Error | undefined;
   #free = Number.POSITIVE_INFINITY;
@@ -244,7 +248,8 @@ export class Journal {
 
   /** Resolves when all that was appended before is safe against a power cut. */
   async sync(): Promise<void> {
-    await this.#writing;
+    // `#writing` ends only in a turn in which nobody waits: with two programs that write there is none for minutes.
+    await this.#last?.catch(() => {});
     await this.#sync();
   }
 
@@ -269,11 +274,13 @@ export class Journal {
     bytes: number,
     options: AppendOptions & { readonly moved?: LiveEntry } = {},
   ): Promise<LiveEntry[]> {
-    return new Promise((resolve, reject) => {
+    const asked = new Promise<LiveEntry[]>((resolve, reject) => {
       this.#waiting.push({ ...options, records, bytes, resolve, reject });
       this.#coming += bytes;
       this.#writing ??= this.#writeAll();
     });
+    this.#last = asked;
+    return asked;
   }
 
   async #writeAll(): Promise<void> {
@@ -383,22 +390,27 @@ export class Journal {
 
   /** Resolves when what is written now is safe. */
   async #sync(): Promise<void> {
-    // One that is under way may have begun before the last write.
-    while (this.#syncing) await this.#syncing.catch(() => {});
+    // One that is under way may have begun before the last write. The next one is enough, whoever begins it.
+    const enough = this.#syncsBegun + 1;
+    while (this.#syncing && this.#syncsEnded < enough) await this.#syncing.catch(() => {});
     if (this.#failed) throw this.#failed;
     const file = this.#files.at(-1);
-    if (!file || !this.#unsynced) return;
+    if (!file || !this.#unsynced || this.#syncsEnded >= enough) return;
     this.#unsynced = false;
+    this.#syncsBegun++;
     const to = file.size;
-    this.#syncing = file.file.sync().finally(() => {
-      this.#syncing = undefined;
-    });
-    try {
-      await this.#syncing;
-    } catch (error) {
-      this.#fail(error);
-      throw error;
-    }
+    this.#syncing = file.file
+      .sync()
+      // In this turn: nobody is to find it ended and not failed.
+      .catch((error: unknown) => {
+        this.#fail(error);
+        throw error;
+      })
+      .finally(() => {
+        this.#syncing = undefined;
+        this.#syncsEnded++;
+      });
+    await this.#syncing;
     if (this.#files.at(-1) === file) this.#syncedTo = to;
   }
 

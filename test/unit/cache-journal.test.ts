@@ -402,3 +402,59 @@ for (const sync of ['group', 'close'] as const) {
     );
   });
 }
+
+for (const sync of ['group', 'close'] as const) {
+  t.test(`${sync}: a sync waits for what was asked for before it, and for nobody who comes later`, async t => {
+    const disk = new LossyDisk();
+    // Each takes so many turns of the loop: who is answered has asked again before the next batch is done.
+    const takes = async (turns: number): Promise<void> => {
+      for (let i = 0; i < turns; i++) await turn();
+    };
+    disk.before = event => takes(event === 'sync' ? 5 : 2);
+    const { journal } = await open(disk, { sync, limit: 1 << 24 });
+    let isOver = false;
+    const program = async (begin: number): Promise<void> => {
+      await takes(begin);
+      while (!isOver) {
+        await journal.append([{ meta: { t: 'x' } }], { unsynced: sync === 'group' });
+        await turn();
+      }
+    };
+    const programs = [program(0), program(1)];
+    await takes(50);
+    const begun = disk.events.length;
+    const writes = (): number => disk.events.slice(begun).filter(({ kind }) => kind === 'write').length;
+    const synced = journal.sync().then(writes);
+    for (let i = 0; i < 500; i++) await turn();
+    isOver = true;
+    await Promise.all(programs);
+    const after = await synced;
+    t.ok(after <= (sync === 'close' ? 3 : 5), `it is safe after ${after} batches, of ${writes()}`);
+  });
+}
+
+t.test('whoever asks during a sync shares the next one, also while others write', async t => {
+  const disk = new LossyDisk();
+  const { journal } = await open(disk);
+  await journal.append([{ meta: { t: 'a' } }]);
+  const gates: (() => void)[] = [];
+  let syncs = 0;
+  disk.before = event => {
+    if (event !== 'sync') return;
+    syncs++;
+    return new Promise<void>(resolve => void gates.push(resolve));
+  };
+  const first = journal.sync();
+  await turn();
+  await journal.append([{ meta: { t: 'b' } }]);
+  const others = Promise.all([journal.sync(), journal.sync(), journal.sync()]);
+  gates.shift()!();
+  await first;
+  await turn();
+  await journal.append([{ meta: { t: 'c' } }]);
+  gates.shift()!();
+  await turn();
+  t.equal(syncs, 2, 'what came meanwhile is not theirs');
+  for (const letGo of gates) letGo();
+  await others;
+});
