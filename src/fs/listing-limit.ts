@@ -12,6 +12,8 @@ interface Held {
   names: number;
 }
 
+/** Listings that were replaced are looked for when there may be as many of them as of the others, and so many at least. */
+const LEAST_SWEPT = 256;
 /** Down to so much of the limit, so that not each new page has to look for room. */
 const DOWN_TO = 7 / 8;
 
@@ -21,6 +23,8 @@ export class ListingLimit {
   readonly #held = new Map<Listing, Held>();
   /** At least as many as there are. */
   #names = 0;
+  /** So many listings until those that were replaced are let go of: a directory that changes gets a new one each time. */
+  #sweepAt = LEAST_SWEPT;
 
   constructor(max: number) {
     this.#max = max;
@@ -37,6 +41,7 @@ export class ListingLimit {
     this.#held.delete(listing);
     this.#held.set(listing, { isHeld, drop, names: listing.names.size });
     this.grown(listing.names.size - (before?.names ?? 0));
+    if (this.#held.size > this.#sweepAt) this.#sweep();
   }
 
   /** Names were added to some listing. */
@@ -45,7 +50,7 @@ export class ListingLimit {
     if (this.#names > this.#max) this.#trim();
   }
 
-  #trim(): void {
+  #sweep(): void {
     this.#names = 0;
     for (const [listing, held] of this.#held) {
       if (!held.isHeld()) this.#held.delete(listing);
@@ -54,6 +59,11 @@ export class ListingLimit {
         this.#names += held.names;
       }
     }
+    this.#sweepAt = Math.max(LEAST_SWEPT, 2 * this.#held.size);
+  }
+
+  #trim(): void {
+    this.#sweep();
     // Each is looked at twice at most: the second time it was not used since. The newest stays, however large.
     for (let looked = 2 * this.#held.size; looked > 0 && this.#names > this.#max * DOWN_TO; looked--) {
       if (this.#held.size <= 1) return;

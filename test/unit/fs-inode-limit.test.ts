@@ -1,4 +1,6 @@
 /** How much a directory of very many names takes of memory: entries that were passed, inodes that the kernel could forget. */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import t from 'tap';
 import type { ListedName } from '../../src/fs/listing.ts';
 import { SnapshotEntries } from '../../src/fs/snapshot-entries.ts';
@@ -105,4 +107,26 @@ t.test('a kernel that can prune is asked with many at once, directories too; who
   t.equal(filesystem.namespace.size, 50);
   t.ok(filesystem.namespace.inode(first), 'it is open');
   filesystem.releasedir(first, fh);
+});
+
+t.test('below the limit, inodes that come and go leave nothing behind', async t => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const { filesystem, kernel, store } = makeFileSystem({ options: { stat: 'list' } });
+  for (let i = 0; i < 200; i++) store.putForeign(`d/f${i}`, 'x');
+  const { nodeid } = await filesystem.lookup(1, 'd', kernel.ctx);
+  const held: number[] = [];
+  const round = async (): Promise<number> => {
+    for (let i = 0; i < 20_000; i++) {
+      held.push((await filesystem.lookup(nodeid, `f${i % 200}`, kernel.ctx)).nodeid);
+      if (held.length > 150) filesystem.forget(held.shift()!, 1);
+    }
+    collect();
+    return process.memoryUsage().heapUsed;
+  };
+  await round();
+  const first = await round();
+  const grown = (await round()) - first;
+  t.ok(grown < 3 * 2 ** 20, `${grown} bytes more after 20,000 more`);
+  t.ok(filesystem.namespace.size < 160, `${filesystem.namespace.size} inodes`);
 });

@@ -1,4 +1,6 @@
 /** Names in all listings together are bounded: the ones that nobody used go first, and nothing but requests is lost. */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import t from 'tap';
 import { Listing } from '../../src/fs/listing.ts';
 import { ListingLimit } from '../../src/fs/listing-limit.ts';
@@ -40,6 +42,31 @@ t.test('those that were not used for longest go, the newest stays', async t => {
   for (let i = 0; i < 50; i++) large.names.delete(`f${i}`);
   keep('f', 0);
   t.equal(limit.names, 450, 'counted anew');
+});
+
+t.test('a listing that another one has replaced is let go of, however far the limit', async t => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const limit = new ListingLimit(100_000_000);
+  const there = new Map<string, Listing>();
+  const round = (): number => {
+    for (let i = 0; i < 2000; i++) {
+      const name = `d${i % 10}`;
+      const listing = listingOf(100, name);
+      there.set(name, listing);
+      limit.keep(
+        listing,
+        () => there.get(name) === listing,
+        () => void there.delete(name),
+      );
+    }
+    collect();
+    return process.memoryUsage().heapUsed;
+  };
+  const first = round();
+  const grown = round() - first;
+  t.ok(grown < 3 * 2 ** 20, `${grown} bytes more after 2,000 more`);
+  t.equal(there.size, 10, 'those that are in use stay');
 });
 
 t.test('a walk beyond the limit of names lists again what it comes back to, and is told the truth', async t => {
