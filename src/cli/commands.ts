@@ -156,7 +156,7 @@ export const COMMANDS: readonly Command[] = [
     async run({ positional, flags, options }, output) {
       const { unitCommand } = await import('./unit.ts');
       const user = flags['user'] as string | undefined;
-      unitCommand({ mount: { positional, words: options }, user, install: flags['install'] === true }, output);
+      await unitCommand({ mount: { positional, words: options }, user, install: flags['install'] === true }, output);
     },
   },
   {

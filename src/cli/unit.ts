@@ -1,17 +1,18 @@
 /** `s3mount unit`: prints a systemd unit for a mount, or installs and starts it. */
-import { execFileSync, spawnSync } from 'node:child_process';
-import { accessSync, constants, existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { homedir, userInfo } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import type { CommandOutput } from './commands.ts';
 import { configDirectories } from './config-file.ts';
-import { CliError, EXIT, usageError } from './exit-codes.ts';
-import { ALLOW_OTHER_LINE, allowOthersIn, allowsOthers, FUSE_CONF, readFuseConf } from './fuse-conf.ts';
+import { usageError } from './exit-codes.ts';
+import { ALLOW_OTHER_LINE, allowsOthers, FUSE_CONF, readFuseConf } from './fuse-conf.ts';
 import { OPTION_OF_WORD, type OptionName } from './option-table.ts';
 import { formatOptionList, type OptionWord } from './option-words.ts';
 import { type Config, type MountArguments, readConfig } from './options.ts';
 import { programWords } from './program-path.ts';
-import { type RunsAs, type UnitSpec, unitFile, unitName } from './unit-file.ts';
+import { type RunsAs, type UnitSpec, unitFile } from './unit-file.ts';
+import { type Account, installUnit } from './unit-install.ts';
 
 export interface UnitRequest {
   readonly mount: MountArguments;
@@ -20,13 +21,7 @@ export interface UnitRequest {
   readonly install: boolean;
 }
 
-interface Account {
-  readonly name: string;
-  readonly uid: number;
-  readonly gid: number;
-}
-
-export function unitCommand(request: UnitRequest, { print, say, env }: CommandOutput): void {
+export async function unitCommand(request: UnitRequest, { print, say, env }: CommandOutput): Promise<void> {
   const config = readConfig(request.mount, {
     env: {},
     cwd: process.cwd(),
@@ -49,8 +44,16 @@ export function unitCommand(request: UnitRequest, { print, say, env }: CommandOu
     print(unitFile(spec).trimEnd());
     return;
   }
-  install(spec, account, say);
-  if (runsAs.kind === 'user-manager' && !existsSync(`/var/lib/systemd/linger/${userInfo().username}`)) {
+  const own = runsAs.kind === 'user-manager';
+  await installUnit({
+    spec,
+    account,
+    nonempty: config.values.nonempty ?? false,
+    directory: own ? join(homedir(), '.config/systemd/user') : '/etc/systemd/system',
+    systemctl: (...words) => systemctl(own ? ['--user', ...words] : words),
+    say,
+  });
+  if (own && !existsSync(`/var/lib/systemd/linger/${userInfo().username}`)) {
     say('s3mount: it starts with your first login; loginctl enable-linger starts it at boot.');
   }
 }
@@ -95,9 +98,9 @@ function runsAsOf(account: Account | undefined): RunsAs {
 
 function accountOf(name: string): Account {
   const { status, stdout } = spawnSync('getent', ['passwd', '--', name], { encoding: 'utf8' });
-  const [found, , uid, gid] = stdout?.split(':') ?? [];
+  const [found, , uid, gid, , home] = stdout?.split(':') ?? [];
   if (status !== 0 || !found) throw usageError(`there is no user '${name}' on this machine; getent passwd lists them.`);
-  return { name: found, uid: Number(uid), gid: Number(gid) };
+  return { name: found, uid: Number(uid), gid: Number(gid), home: home || '/' };
 }
 
 /** What a unit does not have although the person at the terminal has it. */
@@ -110,46 +113,8 @@ function* notes(config: Config, runsAs: RunsAs, env: CommandOutput['env']): Iter
   }
 }
 
-function install(spec: UnitSpec, account: Account | undefined, say: (line: string) => void): void {
-  const own = spec.runsAs.kind === 'user-manager';
-  const scope = own ? ['--user'] : [];
-  const file = join(own ? join(homedir(), '.config/systemd/user') : '/etc/systemd/system', unitName(spec.mountPoint));
-  try {
-    if (spec.runsAs.kind === 'user' && /(^|,)allow_other(,|$)/.test(spec.options) && allowOthersIn()) {
-      say(`s3mount: ${FUSE_CONF} now says ${ALLOW_OTHER_LINE}.`);
-    }
-    makeMountPoint(spec.mountPoint, account);
-    mkdirSync(dirname(file), { recursive: true });
-    writeFileSync(file, unitFile(spec), { mode: 0o644 });
-  } catch (error) {
-    throw new CliError(
-      EXIT.mount,
-      `the unit could not be installed: ${(error as Error).message}; run it as root, or leave out --install.`,
-    );
-  }
-  say(`s3mount: wrote ${file}`);
-  for (const words of [['daemon-reload'], ['enable', '--now', unitName(spec.mountPoint)]]) {
-    const { status, stderr, error } = spawnSync('systemctl', [...scope, ...words], { encoding: 'utf8' });
-    if (status !== 0) {
-      const reason = error?.message ?? stderr.trim();
-      throw new CliError(
-        EXIT.mount,
-        `systemctl ${words.join(' ')} failed: ${reason}; see systemctl status ${unitName(spec.mountPoint)}.`,
-      );
-    }
-  }
-  say(`s3mount: ${spec.source} is mounted at ${spec.mountPoint}, now and at each boot.`);
-}
-
-function makeMountPoint(path: string, account: Account | undefined): void {
-  try {
-    accessSync(path, constants.F_OK);
-    return;
-  } catch {
-    mkdirSync(path, { recursive: true });
-  }
-  // fusermount3 mounts only where the user may write.
-  if (account !== undefined && statSync(path).uid !== account.uid) {
-    execFileSync('chown', [`${account.uid}:${account.gid}`, path]);
-  }
+/** Undefined if it went well, else what was said. */
+function systemctl(words: readonly string[]): string | undefined {
+  const { status, stderr, error } = spawnSync('systemctl', words, { encoding: 'utf8' });
+  return status === 0 ? undefined : (error?.message ?? stderr.trim());
 }

@@ -1,5 +1,5 @@
 /** status, why and flush on a real mount, and what umount shows while it saves. */
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { chown, mkdir, open, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
@@ -7,6 +7,7 @@ import { diskSpace, LEAST_FREE } from '../../src/cache/disk-space.ts';
 import type { MountReport } from '../../src/cli/mount-report.ts';
 import { RunFile } from '../../src/cli/run-file.ts';
 import { statusText } from '../../src/cli/status-text.ts';
+import { installUnit } from '../../src/cli/unit-install.ts';
 import { INDEX_BYTES } from '../../src/fs/index-space.ts';
 import { AS_ORDINARY_USER, aPlace, BUCKET, eventually, output } from '../support/s3mount-command.ts';
 
@@ -168,7 +169,8 @@ t.test('flush saves what a program keeps open; umount shows what is left', async
   t.match(await place.run(['flush', join(mountPoint, 'log')]), { code: 0, stdout: /1 file saved/ });
   t.equal(server.getObject(BUCKET, 'log')?.bytes().toString(), 'one');
   await file.close();
-  server.faults.add({ kind: 'slow', ms: 4000, operation: 'PutObject' });
+  // Two commands start meanwhile, which take seconds on a busy machine, and nothing is shown for the first two.
+  server.faults.add({ kind: 'slow', ms: 10_000, operation: 'PutObject' });
   const writing = writeFile(join(mountPoint, 'slow'), 'x'.repeat(100_000));
   await eventually(
     t,
@@ -247,5 +249,27 @@ t.test('an ordinary user asks their own mount, and nobody else does', async t =>
     const refused = await place.run(['status', mine], { ...by, as: other });
     t.match(refused, { code: 14, stderr: /it may be of another user: try it with sudo/ });
   }
+  // Root may not look into a mount without allow_other, and is told the true reason all the same.
+  const units = join(place.directory, 'units');
+  const installing = installUnit({
+    spec: {
+      source: BUCKET,
+      mountPoint: mine,
+      program: ['/usr/bin/s3mount'],
+      options: '',
+      runsAs: { kind: 'user', name: 'rstudio' },
+      fusermount: '/usr/bin/fusermount3',
+    },
+    account: undefined,
+    nonempty: false,
+    directory: units,
+    systemctl: () => undefined,
+    say: () => {},
+  });
+  await t.rejects(installing, {
+    exitCode: 14,
+    message: `is mounted already (${BUCKET}, fuse.s3mount); unmount it first: s3mount umount ${mine}.`,
+  });
+  t.notOk(existsSync(units), 'a unit would be started again for ever');
   t.match(await place.run(['umount', mine], by), { code: 0, stderr: '' });
 });
