@@ -6,6 +6,7 @@
 import { forEachLimit } from '../concurrency.ts';
 import type {
   ObjectDescription,
+  ObjectInfo,
   ObjectStore,
   ObjectVersion,
   StoreLimits,
@@ -42,6 +43,12 @@ export function planCopy(size: number, limits: StoreLimits): { readonly offset: 
 /** True where `copyObject` needs the whole description: a copy in parts carries neither headers nor metadata nor tags. */
 export function needsDescription(size: number, limits: StoreLimits): boolean {
   return planCopy(size, limits).length > 1;
+}
+
+/** What a copy of `info` has to be told, tags and all; undefined where one CopyObject takes everything along. */
+export async function describeCopy(store: ObjectStore, info: ObjectInfo): Promise<ObjectDescription | undefined> {
+  if (!needsDescription(info.size, store.limits)) return undefined;
+  return info.tagCount === 0 ? info.description : { ...info.description, tags: await store.tags(info.key) };
 }
 
 /**

@@ -7,7 +7,7 @@
  * both versions somewhere, so nothing is deleted or replaced before its copy is there (and see `Leftovers`). (3) The outcome of the save in the
  * midst of it may be unknown: then theirs stays aside until a later save has settled it.
  */
-import { copyObject, needsDescription } from '../cache/object-copy.ts';
+import { copyObject, describeCopy, needsDescription } from '../cache/object-copy.ts';
 import { FsError, isStoreError, type StoreError } from '../errors.ts';
 import type { ObjectDescription, ObjectInfo, ObjectVersion, WriteCondition, Written } from '../s3/store.ts';
 import { conflictName } from './conflict-name.ts';
@@ -58,6 +58,7 @@ export class ConflictCopies {
     const { parent, name } = file;
     if (!parent) throw cause ?? new FsError('ENOENT', `${file.label} cannot be saved`);
     const theirs = file.key;
+    const change = file.baseGone ? 'deleted' : 'changed';
     if (file.content?.hasSentRanges || this.isOpen(file)) {
       if (!(await this.#saveAndMakeWay(file, parent, name, cause))) return;
     } else {
@@ -66,7 +67,7 @@ export class ConflictCopies {
       this.#environment.telemetry.count('conflict');
       await this.#saveBeside(file, parent, name);
     }
-    const message = `${theirs} was changed by another client; what was written here is saved as ${file.key}`;
+    const message = `${theirs} was ${change} by another client; what was written here is saved as ${file.key}`;
     this.#environment.telemetry.log.warn({ key: theirs, conflictCopy: file.key }, message);
     throw new FsError('ESTALE', message, { cause });
   }
@@ -76,6 +77,7 @@ export class ConflictCopies {
     const candidate = this.#nameBeside(parent, name, nth);
     this.#namespace.move(file, parent, candidate);
     file.baseGone = true;
+    file.isIncomplete = false;
     file.content?.renamed();
     parent.changes.added(candidate);
   }
@@ -120,7 +122,7 @@ export class ConflictCopies {
       try {
         const theirs = await store.head(key);
         const version = { key, etag: theirs.etag, size: theirs.size };
-        const description = needsDescription(theirs.size, store.limits) ? await this.#describe(theirs) : undefined;
+        const description = await describeCopy(store, theirs);
         const copy = await this.#copyBeside(version, description, parent, name);
         parent.distrustListed();
         telemetry.count('conflict');
@@ -159,7 +161,7 @@ export class ConflictCopies {
 
   // --- of bytes that are only in an upload ----------------------------------------------------------------------------
 
-  /** False if there is no conflict any more: theirs was deleted meanwhile, and ours has the name. */
+  /** False if there is no conflict any more: theirs was deleted meanwhile, and ours, which is whole, has the name. */
   async #saveAndMakeWay(
     file: FileInode,
     parent: DirectoryInode,
@@ -172,7 +174,7 @@ export class ConflictCopies {
     memory.began();
     try {
       const aside = await this.#saveOverTheirs(file, cause);
-      if (!aside) return false;
+      if (!aside && !file.isIncomplete) return false;
       this.#environment.telemetry.count('conflict');
       await this.#changePlaces(file, parent, name, aside);
       return true;
@@ -190,7 +192,7 @@ export class ConflictCopies {
       const aside = this.#asides.get(file) ?? (await this.#putAside(file));
       if (!aside) {
         file.baseGone = true;
-        await this.#put(file);
+        await this.#put(file, { ifAbsent: true });
         return undefined;
       }
       this.#asides.set(file, aside);
@@ -216,7 +218,7 @@ export class ConflictCopies {
     for (let attempt = 1; ; attempt++) {
       try {
         const theirs = await store.head(file.key);
-        const description = needsDescription(theirs.size, store.limits) ? await this.#describe(theirs) : undefined;
+        const description = await describeCopy(store, theirs);
         const version = { key: file.key, etag: theirs.etag, size: theirs.size };
         const { etag } = await copyObject(store, version, key, description, { ifAbsent: true });
         return { theirs, hidden: { key, etag, size: theirs.size }, description };
@@ -227,17 +229,11 @@ export class ConflictCopies {
     }
   }
 
-  async #describe(info: ObjectInfo): Promise<ObjectDescription> {
-    if (info.tagCount === 0) return info.description;
-    return { ...info.description, tags: await this.#environment.store.tags(info.key) };
-  }
-
-  /** Ours has the name: it gets one beside it, and theirs goes back. */
-  async #changePlaces(file: FileInode, parent: DirectoryInode, name: string, aside: Aside): Promise<void> {
+  /** Ours has the name: it gets one beside it, and theirs goes back. `aside` undefined: there is none, the name gets free. */
+  async #changePlaces(file: FileInode, parent: DirectoryInode, name: string, aside: Aside | undefined): Promise<void> {
     const { store, blocks, clock, telemetry } = this.#environment;
     const stored = file.stored!;
     const { key, etag, size } = stored.version;
-    const { hidden } = aside;
     let beside = '';
     let copyKey = '';
     const at = clock.monotonic();
@@ -249,25 +245,34 @@ export class ConflictCopies {
       blocks.moved(stored, { key: copyKey, etag: copy.etag, size });
       if (file.description) this.#namespace.index.wrote(copyKey, copy, size, file.description, at);
     } catch (error) {
-      const message = `${key} has what was written here, and what another client wrote is ${hidden.key}: ${reasonOf(error)}`;
-      telemetry.log.error({ key, hidden: hidden.key }, message);
+      const theirs = aside ? `what another client wrote is ${aside.hidden.key}` : 'another client has deleted it';
+      const message = `${key} has what was written here, and ${theirs}: ${reasonOf(error)}`;
+      telemetry.log.error({ key, hidden: aside?.hidden.key }, message);
       throw error;
     }
+    if (aside) await this.#putBack(aside, key, etag);
+    else await store.delete(key, { ifMatch: etag }).catch(() => {});
+    this.#namespace.detach(file, true);
+    this.#forget(parent, name, key);
+    this.#namespace.move(file, parent, beside);
+    file.content?.renamed();
+    file.isIncomplete = false;
+    file.checkedAt = at;
+    parent.changes.added(beside);
+    this.#namespace.saved(file);
+  }
+
+  /** Theirs takes the place of what is `etag` under `key`. */
+  async #putBack({ hidden, description }: Aside, key: string, etag: string): Promise<void> {
+    const { store, telemetry } = this.#environment;
     try {
-      await copyObject(store, hidden, key, aside.description, { ifMatch: etag });
+      await copyObject(store, hidden, key, description, { ifMatch: etag });
       await store.delete(hidden.key);
     } catch (error) {
       // Changed once more: what is there now has replaced ours, but was not made of theirs.
       const message = `what another client wrote to ${key} before is ${hidden.key}: ${reasonOf(error)}`;
       telemetry.log.error({ key, hidden: hidden.key }, message);
     }
-    this.#namespace.detach(file, true);
-    this.#forget(parent, name, key);
-    this.#namespace.move(file, parent, beside);
-    file.content?.renamed();
-    file.checkedAt = at;
-    parent.changes.added(beside);
-    this.#namespace.saved(file);
   }
 }
 

@@ -95,6 +95,8 @@ export class FileInode extends ObjectInode {
   replaces: ObjectVersion | undefined;
   /** The base version is gone from the name that the next save goes to: it must find the name free. */
   baseGone = false;
+  /** Has zeros where its base, which is nowhere any more, had other bytes: it is not to have the name of a whole file. */
+  isIncomplete = false;
   /** How many changes of its name are under way: meanwhile its bytes stay at hand, whatever they are saved as then. */
   renaming = 0;
   /** Times were set by utimens since the last save: they are not moved to the time of the save. */

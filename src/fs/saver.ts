@@ -14,6 +14,7 @@ import { FsError, isStoreError, type StoreError, storeErrorFields } from '../err
 import type { Timestamp } from '../fuse/ops.ts';
 import type { ObjectDescription, ObjectVersion, WriteCondition } from '../s3/store.ts';
 import { ConflictCopies } from './conflict-copies.ts';
+import { isConflictName } from './conflict-name.ts';
 import type { ContentTypes } from './content-types.ts';
 import { Descriptions } from './descriptions.ts';
 import type { Environment } from './environment.ts';
@@ -164,10 +165,11 @@ export class Saver {
 
   async #saveContent(file: FileInode): Promise<void> {
     await this.descriptions.learn(file);
-    if (this.#conflicts.isOpen(file)) return this.#conflicts.resolve(file, undefined);
+    if (this.#conflicts.isOpen(file) || file.isIncomplete) return this.#conflicts.resolve(file, undefined);
     try {
       await this.#put(file);
     } catch (error) {
+      if (file.isIncomplete && isStoreError(error)) return this.#conflicts.resolve(file, error);
       if (isStoreError(error, 'not-found') && file.stored && !file.baseGone) {
         // Deleted elsewhere: the name is free, and who has the file open here did not ask for its end.
         this.#environment.telemetry.log.warn(
@@ -175,8 +177,7 @@ export class Saver {
           'deleted by another client while changed here; saved again',
         );
         file.baseGone = true;
-        await this.#put(file);
-        return;
+        return this.#saveContent(file);
       }
       if (!isStoreError(error, 'precondition-failed')) throw error;
       // It has a name of its own already.
@@ -209,7 +210,7 @@ export class Saver {
 
   /**
    * Where a conflict is being resolved (or the object was deleted elsewhere) the version that lies beneath what was written
-   * may be nowhere any more: then what was written is saved without it.
+   * may be nowhere any more: then what was written is saved without it, in the end as a conflict copy.
    */
   async #saveOnBase(file: FileInode, condition: WriteCondition | undefined): Promise<Saved | undefined> {
     const content = file.content!;
@@ -225,6 +226,9 @@ export class Saver {
           { key: file.key, bytes },
           `the version of ${file.key} that was changed here is gone: ${bytes} of its bytes that were not in memory are zeros in what is saved now`,
         );
+        if (bytes === 0 || isConflictName(file.name)) continue;
+        file.isIncomplete = true;
+        if (condition === undefined) throw error;
       }
     }
   }

@@ -10,6 +10,7 @@
  */
 import { type ContentEnvironment, FileContent, type SaveTarget } from '../cache/file-content.ts';
 import type { Entry, Journal } from '../cache/journal.ts';
+import { copyObject, describeCopy } from '../cache/object-copy.ts';
 import { planReplay, type SaveIntent, type UnsavedFile, type UnsavedStep } from '../cache/unsaved-records.ts';
 import { delay, forEachLimit } from '../concurrency.ts';
 import { FsError, isStoreError, StoreError } from '../errors.ts';
@@ -254,23 +255,20 @@ class Recovery {
     const { environment, conflictKeys } = this.#parts;
     const { log } = environment.telemetry;
     const info = await this.#look(this.#key);
-    if (error.details.isOfBase) {
-      const bytes = content.loseBase();
-      if (bytes > 0) {
-        log.warn(
-          { key: this.#key, bytes },
-          `the version that was changed is gone: ${bytes} of its bytes are zeros now`,
-        );
-      }
+    const bytes = error.details.isOfBase ? content.loseBase() : 0;
+    if (bytes > 0) {
+      log.warn({ key: this.#key, bytes }, `the version that was changed is gone: ${bytes} of its bytes are zeros now`);
     }
-    if (!info) {
+    // What is not whole goes beside the name that it had, as from a mount that lives (SEMANTICS, C10).
+    if (!info && (bytes === 0 || this.#isBeside || content.hasSentRanges)) {
       this.#condition = { ifAbsent: true };
       return;
     }
-    if (content.hasSentRanges) {
+    if (info && content.hasSentRanges) {
       // Bytes that are in the upload only can become no other object: theirs moves aside.
       const copy = await this.#free(attempt => conflictKeys(this.#file.key, attempt));
-      await environment.store.copy(versionOf(info), copy, undefined, { ifAbsent: true });
+      const description = await describeCopy(environment.store, info);
+      await copyObject(environment.store, versionOf(info), copy, description, { ifAbsent: true });
       this.#condition = { ifMatch: info.etag };
       log.warn(
         { key: this.#key, conflictCopy: copy },
@@ -280,7 +278,8 @@ class Recovery {
     }
     this.#isBeside = true;
     this.#moveTo(content, await this.#free(attempt => conflictKeys(this.#file.key, attempt)));
-    const message = `${this.#file.key} was changed by another client; what was written here is saved as ${this.#key}`;
+    const change = info ? 'changed' : 'deleted';
+    const message = `${this.#file.key} was ${change} by another client; what was written here is saved as ${this.#key}`;
     log.warn({ key: this.#file.key, conflictCopy: this.#key }, message);
   }
 

@@ -8,6 +8,7 @@
 import { forEachLimit } from '../../src/concurrency.ts';
 import type { FaultRule } from '../../src/embedded-s3/faults.ts';
 import { toFsError } from '../../src/errors.ts';
+import { isConflictName } from '../../src/fs/conflict-name.ts';
 import { type Contents, type FileOperation, OPERATIONS, THEIRS, WrongBytes } from './operations.ts';
 import { BOUND_MS, BUCKET, FaultyWorld, TOO_LONG_MS } from './world.ts';
 
@@ -318,7 +319,8 @@ function wrongsOf(
   const known = [...before.values(), ...Object.values(operation.after), THEIRS];
   if (operation.written) known.push(operation.written);
   for (const [key, bytes] of after) {
-    const hasHoles = fault.foreign !== undefined && operation.written && bytes.includes(operation.written);
+    const isBeside = isConflictName(key.slice(key.lastIndexOf('/') + 1));
+    const hasHoles = fault.foreign !== undefined && isBeside && operation.written && bytes.includes(operation.written);
     if (hasHoles && Object.values(operation.after).some(version => isWithHoles(version, bytes))) continue;
     if (!known.some(version => version.equals(bytes))) wrongs.push(`${key} has ${bytes.length} bytes of no version`);
   }
@@ -350,7 +352,7 @@ function sameContents(state: Contents, contents: ReadonlyMap<string, Buffer>): b
   return keys.length === contents.size && keys.every(key => contents.get(key)?.equals(state[key]!) === true);
 }
 
-/** Of a version that is gone there may be zeros where nothing was written here (SEMANTICS, C10). */
+/** Of a version that is gone a conflict copy may have zeros where nothing was written here (SEMANTICS, C10). */
 function isWithHoles(version: Buffer, bytes: Buffer): boolean {
   return version.length === bytes.length && bytes.every((byte, i) => byte === 0 || byte === version[i]);
 }

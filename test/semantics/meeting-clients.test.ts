@@ -21,15 +21,18 @@ t.test('C10 the version that was changed is gone', async t => {
     const open = await kernel.open('/log', O_WRONLY);
     await kernel.write(open, SIZE, Buffer.from(' ours'));
     others(store);
-    t.equal(await errnoOf(kernel.close(open)), title === 'replaced' ? 'ESTALE' : undefined, title);
-    const key = store.keys().find(name => name.endsWith('log') && store.text(name) !== 'theirs')!;
-    t.equal(key === 'log', title === 'deleted');
+    t.equal(await errnoOf(kernel.close(open)), 'ESTALE', title);
+    const key = store.keys().find(isCopy)!;
+    t.same(store.keys(), title === 'replaced' ? [key, 'log'] : [key], 'the name is not for what is incomplete');
     const saved = store.text(key)!;
     t.equal(saved.length, SIZE + 5);
     t.match(saved, /^x*\0+ ours$/, 'nothing of another version');
     t.ok(
       lines.some(line => /[1-9]\d+ of its bytes .* are zeros/.test(line)),
       'the log says so',
+    );
+    t.ok(
+      lines.some(line => line.includes(`log was ${title === 'replaced' ? 'changed' : 'deleted'} by another client`)),
     );
   }
 });
@@ -55,6 +58,38 @@ t.test('C10 a large file, of which a part is in memory', async t => {
   });
   t.same(wrong, [], 'nothing of another version');
   t.equal(store.text('f'), 'theirs');
+});
+
+t.test('C10 the object of which all is in memory may be deleted: it is saved again', async t => {
+  const { kernel, store } = makeFileSystem();
+  store.putForeign('f', 'base');
+  const open = await kernel.open('/f', O_RDWR);
+  t.equal((await kernel.read(open, 0, 10)).toString(), 'base');
+  await kernel.write(open, 4, Buffer.from(' ours'));
+  store.deleteForeign('f');
+  t.equal(await errnoOf(kernel.close(open)), undefined);
+  t.same([store.keys(), store.text('f')], [['f'], 'base ours']);
+});
+
+t.test('C10 deleted, where parts have been sent and left memory', async t => {
+  const { kernel, store } = makeFileSystem({
+    sizes: TINY_SIZES,
+    storeOptions: { limits: TINY_LIMITS },
+    budget: 1024 * 1024,
+  });
+  const base = pattern(3 * 1024 * 1024, 3);
+  store.putForeign('f', base);
+  const open = await kernel.open('/f', O_RDWR);
+  const ours = pattern(2 * 1024 * 1024, 4);
+  for (let at = 0; at < ours.length; at += 128 * 1024) await kernel.write(open, at, ours.subarray(at, at + 128 * 1024));
+  t.ok(store.openUploads > 0, 'parts are sent');
+  store.deleteForeign('f');
+  t.equal(await errnoOf(kernel.close(open)), 'ESTALE');
+  const key = store.keys().find(isCopy)!;
+  t.same(store.keys(), [key]);
+  const saved = Buffer.from(store.bytes(key)!);
+  t.equal(saved.length, base.length);
+  t.equal(Buffer.compare(saved.subarray(0, ours.length), ours), 0, 'all that was written');
 });
 
 t.test('C11 a rename over what another client has just put there', async t => {
