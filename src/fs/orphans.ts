@@ -9,6 +9,7 @@ import { randomUUID } from 'node:crypto';
 import { copyObject, needsDescription } from '../cache/object-copy.ts';
 import type { StoredContent } from '../cache/stored-content.ts';
 import { forEachLimit } from '../concurrency.ts';
+import { isStoreError } from '../errors.ts';
 import type { ObjectVersion } from '../s3/store.ts';
 import type { Environment } from './environment.ts';
 import type { FileInode } from './inode.ts';
@@ -42,9 +43,10 @@ export class Orphans {
   /** Makes the stored bytes of an open file independent of its name. To be called under the file's lock. */
   async keep(file: FileInode): Promise<void> {
     const { stored } = file;
-    if (!file.isInUse || !stored || stored.size === 0 || this.#pinned.get(file) === stored || this.#hidden.has(file)) {
-      return;
-    }
+    if (!file.isInUse || !stored || stored.size === 0 || this.#pinned.get(file) === stored) return;
+    // Of an attempt before this one.
+    if (this.#hidden.get(file)?.key === stored.version.key) return;
+    await this.#deleteHidden(file);
     const { blocks, store } = this.#environment;
     if (stored.size <= MAX_PINNED && (await blocks.pin(stored))) {
       this.#unpin(file);
@@ -64,20 +66,27 @@ export class Orphans {
   }
 
   /**
-   * It keeps its name after all: the delete, or what was to replace it, has failed. What is pinned stays so until its last
-   * close: whether the object is really still there nobody knows.
+   * It keeps its name after all: the delete, or what was to replace it, has failed. Or only its answer is lost: what is
+   * pinned stays so until its last close, and the hidden copy is read on where the object is seen to be gone.
    */
   async stays(file: FileInode): Promise<void> {
     const hidden = this.#hidden.get(file);
     if (!hidden) return;
-    if (file.stored) this.#environment.blocks.moved(file.stored, hidden.before);
-    void file.content?.restated();
-    await this.#deleteHidden(file);
+    const { key, etag } = hidden.before;
+    const found = await this.#environment.store.head(key).then(
+      info => info.etag,
+      error => (isStoreError(error, 'not-found') ? undefined : 'unknown'),
+    );
+    if (found === etag) await this.#leaveHidden(file);
+    // Most failures are of a store that cannot be reached, and has done nothing.
+    else if (found === 'unknown') this.#returnToName(file);
   }
 
   /** The last handle is closed, and the file has its name. */
   closed(file: FileInode): void {
     this.#unpin(file);
+    // What could not be saved yet may lie upon it.
+    if (this.#hidden.has(file) && !file.content?.unsaved) void this.#leaveHidden(file);
   }
 
   /** The last handle is closed: nobody can reach the bytes any more. */
@@ -88,6 +97,19 @@ export class Orphans {
     await file.content?.discard();
     file.content = undefined;
     if (stored) this.#environment.blocks.drop(stored);
+  }
+
+  async #leaveHidden(file: FileInode): Promise<void> {
+    this.#returnToName(file);
+    await this.#deleteHidden(file);
+  }
+
+  /** What is read of the file is read under its own name again. */
+  #returnToName(file: FileInode): void {
+    const { key, before } = this.#hidden.get(file)!;
+    if (file.stored?.version.key !== key) return;
+    this.#environment.blocks.moved(file.stored, before);
+    void file.content?.restated();
   }
 
   #unpin(file: FileInode): void {

@@ -170,7 +170,7 @@ export class Saver {
       await this.#put(file);
     } catch (error) {
       if (file.isIncomplete && isStoreError(error)) return this.#conflicts.resolve(file, error);
-      if (isStoreError(error, 'not-found') && file.stored && !file.baseGone) {
+      if (isStoreError(error, 'not-found') && (file.stored || file.replaces) && !file.baseGone) {
         // Deleted elsewhere: the name is free, and who has the file open here did not ask for its end.
         this.#environment.telemetry.log.warn(
           { key: file.key },

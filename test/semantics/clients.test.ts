@@ -95,6 +95,18 @@ t.test('C6 deleted by others while changed here', async t => {
   t.ok(lines.some(line => line.includes('deleted by another client')));
 });
 
+t.test('C6 deleted by others after it was renamed over what they had, before its first save', async t => {
+  const { kernel, store } = makeFileSystem();
+  store.putForeign('f', 'old');
+  await kernel.stat('/f');
+  const open = await kernel.open('/new', O_WRONLY | O_CREAT);
+  await kernel.write(open, 0, Buffer.from('new content'));
+  await kernel.rename('/new', '/f');
+  store.deleteForeign('f');
+  t.equal(await errnoOf(kernel.close(open)), undefined);
+  t.same([store.keys(), store.text('f')], [['f'], 'new content']);
+});
+
 t.test('C7 unlink is unconditional, the end of a rename is not', async t => {
   const { kernel, store } = makeFileSystem();
   await kernel.writeFile('/f', 'ours');
