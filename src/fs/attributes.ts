@@ -35,6 +35,15 @@ export function listedPosix(options: FileSystemOptions, type: number, lastModifi
   };
 }
 
+/**
+ * Whether a caller may be told of an object with the owner of `listedPosix`, until somebody asks for its own. Before chmod,
+ * chown and utimens the kernel compares the caller with the owner that the name came with, and does not ask again: a user
+ * of an `allow_other` mount whose first call to a file of his own was a chmod got EPERM.
+ */
+export function ownerMayBeGuessed({ allowOther, uid, mounterUid }: FileSystemOptions, caller: number): boolean {
+  return !allowOther || uid !== undefined || caller === 0 || caller === mounterUid;
+}
+
 /** Attributes of an object whose metadata is known; a directory's marker with `directory`. */
 export function describedPosix(
   options: FileSystemOptions,

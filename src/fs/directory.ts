@@ -10,7 +10,7 @@
  */
 import { Semaphore } from '../concurrency.ts';
 import type { DirectoryEntry, DirectorySink, Entry, RequestContext } from '../fuse/ops.ts';
-import { attributesOf } from './attributes.ts';
+import { attributesOf, ownerMayBeGuessed } from './attributes.ts';
 import { type Environment, limitsOf } from './environment.ts';
 import { DirectoryInode, FileInode, type Inode, typeBits } from './inode.ts';
 import { compareKeys } from './keys.ts';
@@ -49,7 +49,7 @@ export class DirectoryReader {
     this.#snapshot = undefined;
   }
 
-  async read(cookie: number, sink: DirectorySink, waiter: Pick<RequestContext, 'signal'>): Promise<void> {
+  async read(cookie: number, sink: DirectorySink, waiter: Pick<RequestContext, 'signal' | 'uid'>): Promise<void> {
     if (cookie === 0 || !this.#snapshot) {
       // opendir or rewinddir: what is there now.
       this.#snapshot?.close();
@@ -58,6 +58,7 @@ export class DirectoryReader {
     }
     if (sink.plus) this.#plusCalls++;
     const snapshot = this.#snapshot;
+    const wantsOwner = !ownerMayBeGuessed(this.#environment.options, waiter.uid);
     snapshot.entries.passed(cookie - FIRST_ENTRY);
     for (let place = cookie; ; place++) {
       if (place < FIRST_ENTRY) {
@@ -75,7 +76,10 @@ export class DirectoryReader {
         const asked = snapshot.describe(index);
         if (asked) await interruptible(asked, waiter.signal);
       }
-      if (!sink.add(this.#entry(listed, place + 1, sink.plus, snapshot.at))) return;
+      const known = sink.plus
+        ? this.#namespace.peek(this.directory, listed, snapshot.at, wantsOwner)
+        : this.#known(listed);
+      if (!sink.add(this.#entry(listed, place + 1, sink.plus, known))) return;
     }
   }
 
@@ -91,9 +95,8 @@ export class DirectoryReader {
     return child && (this.#namespace.isPresent(child) || isListedVersion(child, listed)) ? child : undefined;
   }
 
-  #entry(listed: ListedName, cookie: number, plus: boolean, at: number): DirectoryEntry {
+  #entry(listed: ListedName, cookie: number, plus: boolean, inode: Inode | undefined): DirectoryEntry {
     const { directory } = this;
-    const inode = plus ? this.#namespace.peek(directory, listed, at) : this.#known(listed);
     if (inode) {
       const base = { name: listed.name, ino: inode.ino, type: direntType(typeBits(inode)), cookie };
       return plus ? { ...base, entry: entryOf(this.#environment, this.#namespace, inode) } : base;

@@ -21,7 +21,7 @@ import type {
   StatfsReply,
 } from '../fuse/ops.ts';
 import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, SEEK_DATA, SEEK_HOLE } from '../fuse/ops.ts';
-import { attributesOf } from './attributes.ts';
+import { attributesOf, ownerMayBeGuessed } from './attributes.ts';
 import { type ContentTypes, parseMimeTypes } from './content-types.ts';
 import { DirectoryReader, entryOf } from './directory.ts';
 import type { Environment } from './environment.ts';
@@ -100,10 +100,28 @@ export class S3FileSystem implements FileSystemOps {
     if (byteLength(name) > NAME_MAX) throw new FsError('ENAMETOOLONG');
     if (!isShowable(name)) throw new FsError('ENOENT');
     if (directory === this.namespace.root && `${name}/` === HIDDEN_PREFIX) return this.#negative();
-    const found = this.namespace.find(directory, name, ctx);
-    this.#walks.looked(directory, name, found instanceof FileInode && !found.exact);
+    const found = this.#found(directory, name, ctx);
     if (!(found instanceof Promise)) return this.#entryOrNegative(found, directory, name);
     return this.#waited(found, ctx).then(inode => this.#entryOrNegative(inode, directory, name));
+  }
+
+  #found(directory: DirectoryInode, name: string, ctx: RequestContext): Awaitable<Inode | undefined> {
+    if (ownerMayBeGuessed(this.#environment.options, ctx.uid)) {
+      const found = this.namespace.find(directory, name, ctx);
+      this.#walks.looked(directory, name, found instanceof FileInode && !found.exact);
+      return found;
+    }
+    const waiter = {
+      get signal() {
+        return ctx.signal;
+      },
+      wantsOwner: true,
+    };
+    const found = this.namespace.find(directory, name, waiter);
+    // Each of its lookups wants the attributes: they are asked for ahead of it as for one who stats.
+    this.#walks.looked(directory, name, true);
+    this.#walks.stated(directory);
+    return found;
   }
 
   /** Until the caller is interrupted: the listing or HEAD behind it is everybody's and goes on. */

@@ -27,6 +27,8 @@ import { type FullPosix, MAX_LINK } from './posix.ts';
 /** Who asks: its signal is made when there is something to wait for, and most is at hand. */
 interface Waiter {
   readonly signal: AbortSignal;
+  /** A guessed owner will not do: see `ownerMayBeGuessed`. */
+  readonly wantsOwner?: boolean;
 }
 
 /** What is known of an object, however it was learned. */
@@ -135,7 +137,7 @@ export class Namespace extends InodeTree {
   /** The inode of a name, or undefined where there is none. */
   find(parent: DirectoryInode, name: string, waiter?: Waiter): Inode | undefined | Promise<Inode | undefined> {
     const child = parent.children.get(name);
-    if (child && this.isPresent(child)) return child;
+    if (child && (waiter?.wantsOwner ? this.isFresh(child) : this.isPresent(child))) return child;
     const listing = this.listings.fresh(parent);
     if (listing?.complete) return this.#fromListing(parent, name, listing, waiter);
     // Somebody reads a large directory: what has passed by is known, and each page is as old as its own request.
@@ -231,9 +233,9 @@ export class Namespace extends InodeTree {
   }
 
   /** The inode of a listed name, if that can be told without asking; `at` is the age of the listing. */
-  peek(parent: DirectoryInode, listed: ListedName, at: number): Inode | undefined {
+  peek(parent: DirectoryInode, listed: ListedName, at: number, wantsOwner: boolean): Inode | undefined {
     const child = parent.children.get(listed.name);
-    if (child && this.isPresent(child)) return child;
+    if (child && (wantsOwner ? this.isFresh(child) : this.isPresent(child))) return child;
     if (!child && this.#limit.isFull) return undefined;
     // Passed long ago, or never in S3: a name and its kind.
     if (!listed.directory && !listed.object) return undefined;
@@ -242,7 +244,7 @@ export class Namespace extends InodeTree {
         const key = `${parent.key}${listed.name}/`;
         const known = this.index.get(key);
         if (!this.ahead.has(key) && (!known || !this.requests.isRecent(known.checkedAt))) return undefined;
-      } else if (listed.object && this.#canWait(parent, listed.object)) {
+      } else if (listed.object && !wantsOwner && this.#canWait(parent, listed.object)) {
         // Its name and type are known, its attributes are fetched when somebody wants them.
       } else if (!this.requests.known(listed.object!, at)) return undefined;
     }
@@ -269,7 +271,8 @@ export class Namespace extends InodeTree {
     if (metadata) {
       return this.#place(parent, listed.name, this.#factsOf(object.key, metadata, Math.max(at, metadata.checkedAt)));
     }
-    if (this.#canWait(parent, object)) return this.#place(parent, listed.name, this.#listedFacts(object, at));
+    if (!waiter?.wantsOwner && this.#canWait(parent, object))
+      return this.#place(parent, listed.name, this.#listedFacts(object, at));
     return this.#describe(parent, listed.name, object, at, waiter);
   }
 

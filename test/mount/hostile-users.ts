@@ -54,6 +54,63 @@ function daemonFiles(mount: RealMount): string[] {
   return (readdirSync(state, { recursive: true }) as string[]).map(name => join(state, name));
 }
 
+/** Without a stat before it, which chmod(1) and its like do: one name, one call. */
+const UNSEEN = `const fs = require('node:fs');
+const tell = (name, work) => {
+  try {
+    work();
+    console.log(name + ': ok');
+  } catch (error) {
+    console.log(name + ': ' + error.code);
+  }
+};
+process.chdir(process.argv[1]);
+for (const size of ['small', 'large']) {
+  tell('chmod of ' + size, () => fs.chmodSync(size + '-chmod', 0o600));
+  tell('times of ' + size, () => fs.utimesSync(size + '-utimes', 5, 5));
+  tell('group of ' + size, () => fs.chownSync(size + '-chown', ${NOBODY}, ${NOBODY}));
+}
+fs.readdirSync('listed');
+tell('listed', () => fs.chmodSync('listed/large', 0o600));
+tell('root’s', () => fs.chmodSync('large-roots', 0o666));`;
+
+t.test('the owner of a file that nobody has looked at yet may change it by his first call', async t => {
+  const owned = (uid: number): { metadata: Record<string, string> } => ({
+    metadata: { mode: String(0o100644), uid: String(uid), gid: String(uid) },
+  });
+  const own = await aMount(t, {
+    options: 'allow_other,mp_umask=022',
+    prepare: async client => {
+      for (const [size, bytes] of [
+        ['small', 100],
+        ['large', 10_000],
+      ] as const) {
+        for (const call of ['chmod', 'utimes', 'chown']) {
+          await client.put(`${size}-${call}`, Buffer.alloc(bytes), owned(NOBODY));
+        }
+      }
+      await client.put('large-roots', Buffer.alloc(10_000), owned(0));
+      await client.put('listed/', '', { metadata: { ...owned(NOBODY).metadata, mode: String(0o040755) } });
+      await client.put('listed/large', Buffer.alloc(10_000), owned(NOBODY));
+    },
+  });
+  const [node] = nobodysProgram(own.directory);
+  const said = run('setpriv', [...AS_NOBODY, node, '-e', UNSEEN, own.dir], { cwd: '/' })
+    .trim()
+    .split('\n');
+  t.same(said, [
+    'chmod of small: ok',
+    'times of small: ok',
+    'group of small: ok',
+    'chmod of large: ok',
+    'times of large: ok',
+    'group of large: ok',
+    'listed: ok',
+    'root’s: EPERM',
+  ]);
+  t.equal(statSync(own.path('large-chmod')).mode & 0o777, 0o600);
+});
+
 t.test('with allow_other each user may do what modes and owners let them, and no more', async t => {
   const own = await aMount(t, { options: 'allow_other' });
   const path = (...names: string[]): string => own.path(...names);

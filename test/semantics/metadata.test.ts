@@ -1,7 +1,9 @@
 /** Metadata: one test for each statement of docs/SEMANTICS.md, named by it. */
 import t from 'tap';
 import { S_IFIFO } from '../../src/fs/modes.ts';
-import { makeFileSystem } from '../support/filesystem.ts';
+import type { FileSystemOptions } from '../../src/fs/options.ts';
+import type { DirectoryEntry, Entry } from '../../src/fuse/ops.ts';
+import { makeFileSystem, type TestFileSystem } from '../support/filesystem.ts';
 import { errnoOf, O_CREAT, O_WRONLY, withLog } from './support.ts';
 
 /** Longer than a change of metadata waits for the next one. */
@@ -280,4 +282,50 @@ t.test('M17 metadata is kept over a remount', async t => {
   t.equal((await kernel.stat('/changed')).uid, 8);
   t.equal((await kernel.stat('/young')).uid, 8);
   t.equal(store.count('HeadObject'), 2, 'asked for');
+});
+
+t.test('M18 the owner that a name comes with', async t => {
+  const theirs = { metadata: { mode: String(0o100644), uid: '2000', gid: '2000' } };
+  const mounted = (options: Partial<FileSystemOptions>): TestFileSystem => {
+    const fs = makeFileSystem({ options });
+    for (const name of ['a', 'b', 'c']) fs.store.putForeign(name, Buffer.alloc(10_000), theirs);
+    return fs;
+  };
+  const ownerOf = async ({ filesystem, kernel }: TestFileSystem, name: string, uid: number): Promise<number> => {
+    const entry = await filesystem.lookup(1, name, { ...kernel.ctx, uid });
+    return (entry as Entry).attributes.uid;
+  };
+  const shared = mounted({ allowOther: true });
+  t.equal(await ownerOf(shared, 'a', 1000), 1000, 'guessed for the mounter');
+  t.equal(await ownerOf(shared, 'b', 0), 1000, 'and for root, whom no owner stops');
+  t.equal(shared.store.count('HeadObject'), 0);
+  t.equal(await ownerOf(shared, 'a', 2000), 2000, 'its own for others, also after a guess');
+  t.equal(await ownerOf(shared, 'c', 3000), 2000);
+  t.equal(shared.store.count('HeadObject'), 2);
+  t.equal(await ownerOf(shared, 'c', 2000), 2000);
+  t.equal(shared.store.count('HeadObject'), 2, 'once');
+  // READDIRPLUS brings names to the kernel too.
+  const listed = mounted({ allowOther: true });
+  const entriesFor = async (uid: number): Promise<number> => {
+    let entries = 0;
+    const { filesystem, kernel } = listed;
+    const ctx = { ...kernel.ctx, uid };
+    const { fh } = filesystem.opendir(1, 0, ctx);
+    const add = ({ name, entry }: DirectoryEntry): boolean => {
+      if (entry && name !== '.' && name !== '..') entries++;
+      return true;
+    };
+    await filesystem.readdir(1, fh, 0, { plus: true, add }, ctx);
+    filesystem.releasedir(1, fh);
+    return entries;
+  };
+  t.equal(await entriesFor(2000), 0, 'names and types alone');
+  t.equal(await entriesFor(1000), 3);
+  t.equal(await entriesFor(2000), 0, 'also of what others hold');
+  t.equal(listed.store.count('HeadObject'), 0);
+  for (const options of [{}, { allowOther: true, uid: 7 }]) {
+    const alone = mounted(options);
+    await ownerOf(alone, 'a', 2000);
+    t.equal(alone.store.count('HeadObject'), 0, 'nobody else comes here, or all is of one owner');
+  }
 });

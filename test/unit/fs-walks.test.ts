@@ -194,6 +194,26 @@ t.test('what lies ahead of a reader that has stopped is not asked about again', 
   t.ok(asked <= 4, `${asked} requests for it`);
 });
 
+t.test('another user of a shared mount waits for the owner of each name: they are ahead of it', async t => {
+  const test = makeFileSystem({ storeOptions: { latency: LATENCY }, options: { allowOther: true } });
+  const { store, filesystem, kernel } = test;
+  const names = Array.from({ length: 200 }, (_, i) => `f${String(i).padStart(4, '0')}`);
+  for (const name of names) store.putForeign(name, Buffer.alloc(10_000), { metadata: { mode: '33188', uid: '2000' } });
+  const ctx = { ...kernel.ctx, uid: 2000 };
+  const ms = await timed(
+    test,
+    (async () => {
+      for (const name of names) {
+        const entry = await filesystem.lookup(1, name, ctx);
+        t.equal('attributes' in entry && entry.attributes.uid, 2000);
+        await pause(test, 1);
+      }
+    })(),
+  );
+  t.ok(ms < 1000, `${ms} ms for 200 files`);
+  t.equal(store.count('HeadObject'), 200, 'one for each');
+});
+
 t.test('stat of one file after the other: attributes are ahead of it to the end, and of no use to unlink', async t => {
   const test = makeFileSystem({ storeOptions: { latency: LATENCY } });
   const { store, filesystem, kernel } = test;
