@@ -1,7 +1,7 @@
 import { eitherSignal, Mutex, type Waiter } from '../concurrency.ts';
 import { FsError, isStoreError } from '../errors.ts';
 import type { Awaitable, ReadReply } from '../fuse/ops.ts';
-import type { WriteCondition } from '../s3/store.ts';
+import type { ObjectVersion, WriteCondition } from '../s3/store.ts';
 import { CloseRoom } from './close-room.ts';
 import { commitBlocks } from './commit.ts';
 import type { ContentEnvironment, Saved } from './content-environment.ts';
@@ -44,6 +44,8 @@ export class FileContent implements Borrower {
   #stored: StoredContent | undefined;
   /** What is beneath the overlay instead of what is stored: bytes of another file, until the next save. */
   #borrowed: StoredContent | undefined;
+  /** Where the bytes of what is stored are too, while its key may get others. */
+  #copied: { readonly of: StoredContent; readonly at: ObjectVersion } | undefined;
   /** `overlay.generation` of what is stored. */
   #savedGeneration = 0;
   #isLocal = false;
@@ -108,6 +110,7 @@ export class FileContent implements Borrower {
         description: describe(),
         stored,
         grid: this.#upload.grid,
+        ...(this.#copied && this.#copied.of === this.#stored && { elsewhere: this.#copied.at }),
       };
     } catch {
       // Another client's version has its name just now, and its bytes have none: only a save finds one.
@@ -421,6 +424,13 @@ export class FileContent implements Borrower {
   renamed(): void {
     if (this.#sent.isEmpty) this.#upload.renamed();
     this.#clearDoubt();
+    this.#copied = undefined;
+    void this.#log?.moved();
+  }
+
+  /** What is stored is about to be replaced under its key, and has a copy until then: a next daemon finds it there. */
+  copiedTo(at: ObjectVersion | undefined): void {
+    this.#copied = at && this.#stored && { of: this.#stored, at };
     void this.#log?.moved();
   }
 

@@ -399,7 +399,7 @@ export class FileLog {
     return undefined;
   }
 
-  #fileRecord(f: number, { key, condition, description, stored, grid }: UnsavedBase): RecordMeta {
+  #fileRecord(f: number, { key, condition, description, stored, elsewhere, grid }: UnsavedBase): RecordMeta {
     return {
       t: 'file',
       f,
@@ -411,6 +411,7 @@ export class FileLog {
       grid,
       ...(condition && { condition }),
       ...(stored && { stored }),
+      ...(elsewhere && { elsewhere }),
     };
   }
 }

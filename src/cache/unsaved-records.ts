@@ -18,6 +18,8 @@ export interface UnsavedBase {
   readonly description: ObjectDescription;
   /** What lies beneath. */
   readonly stored: ObjectVersion | undefined;
+  /** Another object with the same bytes, where the first may have been replaced by the dead daemon itself. */
+  readonly elsewhere?: ObjectVersion | undefined;
   /** Of its parts; see `PartGrid.shape`. */
   readonly grid: readonly [part: number, most: number];
 }
@@ -170,6 +172,7 @@ function fileOf<Entry>(id: number, file: Gathered<Entry>): UnsavedFile<Entry> | 
     condition: meta['condition'] as WriteCondition | undefined,
     description: meta['description'] as ObjectDescription,
     stored: meta['stored'] as ObjectVersion | undefined,
+    elsewhere: isVersion(meta['elsewhere']) ? meta['elsewhere'] : undefined,
     grid: meta['grid'] as [number, number],
     steps: steps.map(({ step }) => step),
     intents: file.intents.filter(intent => intent.n > from),
@@ -230,6 +233,11 @@ export function planReplay<Entry extends { readonly bodyLength: number }>(
 
 const isNumber = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 const isText = (value: unknown): value is string => typeof value === 'string';
+
+function isVersion(value: unknown): value is ObjectVersion {
+  const { key, etag, size } = (value ?? {}) as Partial<Record<string, unknown>>;
+  return isText(key) && isText(etag) && isNumber(size);
+}
 
 function isBase(meta: RecordMeta): boolean {
   const { description, stored } = meta as { description?: unknown; stored?: { key?: unknown; etag?: unknown } };

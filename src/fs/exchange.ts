@@ -58,12 +58,15 @@ export class Exchanger {
       throw error;
     }
     const moved = { key: hidden, etag: aside.etag, size: x.size };
-    // Both were saved before. If the journal forgot that, their next daemon would look for bases that are gone.
+    // Both were saved before, and may be written since: a next daemon that knew of neither would look for bases that are gone.
+    copiedTo(a, moved);
     await unsavedLog?.safe();
     let atA: Written | undefined;
     let atB: Written;
     try {
       atA = await this.#copy(y.version, keyA, ofB, x.version.etag);
+      copiedTo(b, { key: keyA, etag: atA.etag, size: y.size });
+      await unsavedLog?.safe();
       // What its copy was told goes along with it; in parts it has to be told again.
       const again = needsDescription(x.size, store.limits) ? ofA : undefined;
       atB = await this.#copy(moved, keyB, again, y.version.etag);
@@ -75,6 +78,8 @@ export class Exchanger {
         throw error.cause;
       }
       if (atA) await this.#takeBack(x, moved, keyA, ofA, atA);
+      for (const inode of [a, b]) copiedTo(inode, undefined);
+      await unsavedLog?.safe();
       await store.delete(hidden).catch(() => {});
       throw error;
     }
@@ -92,6 +97,7 @@ export class Exchanger {
       this.#namespace.saved(inode);
       if (inode instanceof FileInode) inode.content?.renamed();
     }
+    await unsavedLog?.safe();
     await store.delete(hidden);
   }
 
@@ -132,6 +138,10 @@ export class Exchanger {
       throw error instanceof UnknownOutcome ? error.cause : error;
     }
   }
+}
+
+function copiedTo(inode: Movable, at: ObjectVersion | undefined): void {
+  if (inode instanceof FileInode) inode.content?.copiedTo(at);
 }
 
 /** The copy that failed for `cause` may have been made. */

@@ -115,8 +115,9 @@ class Recovery {
     const done = info && lastDone(this.#file, info);
     // What that save had of parts is in the object: memory may have let go of them while it went on.
     const left = done ? steps.filter(({ n, kind }) => n > done.n && kind !== 'part') : steps;
-    const base = done && info ? versionOf(info) : stored;
-    this.#condition = base ? { ifMatch: base.etag } : condition;
+    const expected = done && info ? versionOf(info) : stored;
+    const base = done ? expected : await this.#baseOf(info);
+    this.#condition = expected ? { ifMatch: expected.etag } : condition;
     const uploads = new Set(steps.flatMap(step => (step.kind === 'part' ? [step.part.uploadId] : [])));
     const unused = new Set(uploads);
     if (left.length > 0) {
@@ -134,6 +135,14 @@ class Recovery {
     for (const entry of entries) journal.release(entry);
     environment.telemetry.log.info({ key: this.#key }, 'recovered from the journal: an earlier mount was writing it');
     return { key: this.#key, isBeside: this.#isBeside };
+  }
+
+  /** What the changes were made on, where it is now: its key has another's bytes if an exchange of names was broken off. */
+  async #baseOf(info: ObjectInfo | undefined): Promise<ObjectVersion | undefined> {
+    const { stored, elsewhere } = this.#file;
+    if (!elsewhere || info?.etag === stored?.etag) return stored;
+    const copy = await this.#look(elsewhere.key);
+    return copy?.etag === elsewhere.etag ? elsewhere : stored;
   }
 
   #open(stored: ObjectVersion | undefined): FileContent {
