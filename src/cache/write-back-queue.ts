@@ -188,6 +188,9 @@ export class WriteBackQueue {
   /** It is in the journal, or its bytes are in memory: it may be sent when its turn comes. */
   ready(change: Change, linger = true): void {
     change.state = 'waiting';
+    // Nobody else would ever try that one again, and this one waits behind it.
+    const first = this.#keys.get(change.key)?.[0];
+    if (first?.state === 'parked') this.#hasten(first);
     if (linger && isPlainDelete(change)) {
       this.#collect(change);
       return;

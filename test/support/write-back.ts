@@ -16,6 +16,8 @@ export interface WriteBackOptions {
   readonly limit?: number;
   readonly sync?: 'group' | 'close';
   readonly telemetry?: Counters;
+  /** New changes wait for S3. */
+  readonly through?: boolean;
 }
 
 export interface TestWriteBack {
@@ -58,11 +60,12 @@ function environmentOf(store: ObjectStore, journal: Journal, telemetry: Counters
 
 export async function makeWriteBack(options: WriteBackOptions): Promise<TestWriteBack> {
   const { store, disk = new LossyDisk(), clock = systemClock, limit = 64 * 1024 * 1024, sync = 'group' } = options;
+  const { through = false } = options;
   const telemetry = options.telemetry ?? new Counters();
   const { log } = telemetry;
   const { journal, found } = await Journal.open({ directory: disk, owner: 'bucket', limit, sync, clock, log });
   const uploads = new TrackedUploads(store, journal, telemetry);
-  const writeBack = new WriteBackStore(environmentOf(uploads, journal, telemetry, clock));
+  const writeBack = new WriteBackStore({ ...environmentOf(uploads, journal, telemetry, clock), through });
   const { changes, lost } = writeBack.resume(found.filter(record => !isUploadRecord(record)));
   const swept = uploads.sweep(found.filter(isUploadRecord));
   return { store: writeBack, disk, journal, telemetry, resumed: changes, lost, swept };

@@ -11,13 +11,18 @@ interface Mount extends TestFileSystem {
   readonly writeBack: TestWriteBack;
   /** Waits for `work`, letting time pass. */
   drive<T>(work: Promise<T>): Promise<T>;
-  /** The daemon is killed, and another one mounts the bucket. */
-  kill(): Promise<Mount>;
+  /** The daemon is killed, and another one mounts the bucket. `through`: without `write_back`. */
+  kill(through?: boolean): Promise<Mount>;
 }
 
-async function mount(store?: MemoryStore, disk?: LossyDisk, clock = new ManualClock()): Promise<Mount> {
+async function mount(
+  store?: MemoryStore,
+  disk?: LossyDisk,
+  clock = new ManualClock(),
+  through = false,
+): Promise<Mount> {
   const inner = store ?? new MemoryStore({ clock });
-  const writeBack = await makeWriteBack({ store: inner, clock, ...(disk && { disk }) });
+  const writeBack = await makeWriteBack({ store: inner, clock, through, ...(disk && { disk }) });
   const made = makeFileSystem({ store: inner, clock, writeBack: writeBack.store });
   return {
     ...made,
@@ -31,14 +36,14 @@ async function mount(store?: MemoryStore, disk?: LossyDisk, clock = new ManualCl
       while (!isSettled) await clock.advance(5);
       return work;
     },
-    async kill() {
+    async kill(isThrough) {
       writeBack.store.abandon();
       const left = writeBack.disk.now();
       writeBack.disk.before = () => {
         throw new Error('the daemon is dead');
       };
       await clock.advance(0);
-      return mount(inner, left, clock);
+      return mount(inner, left, clock, isThrough);
     },
   };
 }
@@ -261,6 +266,49 @@ t.test('a save that S3 refuses is told once to who opens the file to write', asy
   await drive(filesystem.drain());
   t.equal(store.text('f'), 'five');
 });
+
+for (const through of [false, true]) {
+  const how = through ? 'without write_back' : 'with write_back';
+  t.test(`a file of a killed daemon that S3 refused is sent when it is written again, ${how}`, async t => {
+    const first = await mount();
+    await first.kernel.writeFile('/f', 'one');
+    first.store.failNext('PutObject', 'forbidden');
+    const { kernel, store, clock } = await first.kill(through);
+    await clock.advance(500);
+    t.same(store.keys(), []);
+    const written = kernel.writeFile('/f', 'two').then(
+      () => 'closed',
+      (error: Error) => error.message,
+    );
+    for (let i = 0; i < 40; i++) await clock.advance(50);
+    t.equal(await Promise.race([written, 'waits']), 'closed');
+    t.equal(store.text('f'), 'two');
+    t.same(store.keys(), ['f'], 'no conflict copy');
+  });
+
+  t.test(`a file of a killed daemon that S3 still refuses is tried at each write, ${how}`, async t => {
+    const first = await mount();
+    await first.kernel.writeFile('/f', 'one');
+    const allowed = first.store.failNext('PutObject', 'forbidden', { times: 100 });
+    const { kernel, store, clock, drive, filesystem } = await first.kill(through);
+    await clock.advance(500);
+    const before = store.count('PutObject');
+    const written = kernel.writeFile('/f', 'two').then(
+      () => 'closed',
+      (error: Error) => error.message,
+    );
+    for (let i = 0; i < 40; i++) await clock.advance(50);
+    t.match(await Promise.race([written, 'waits']), through ? /forbidden/ : 'closed');
+    t.ok(store.count('PutObject') > before, 'it was tried again');
+    t.match(filesystem.unsaved().names, ['f']);
+    allowed();
+    await kernel.unlink('/f').catch(() => {});
+    for (let i = 0; i < 40; i++) await clock.advance(50);
+    await drive(filesystem.drain());
+    t.same(store.keys(), [], 'the unlink is behind it no longer');
+    t.same(filesystem.unsaved().names, []);
+  });
+}
 
 t.test('S3 refuses a delete: the file is there again', async t => {
   const { kernel, store, drive, filesystem } = await mount();
