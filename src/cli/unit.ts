@@ -7,11 +7,12 @@ import type { CommandOutput } from './commands.ts';
 import { configDirectories } from './config-file.ts';
 import { usageError } from './exit-codes.ts';
 import { ALLOW_OTHER_LINE, allowsOthers, FUSE_CONF, readFuseConf } from './fuse-conf.ts';
-import { OPTION_OF_WORD, type OptionName } from './option-table.ts';
+import { OPTION_OF_WORD, type OptionName, specOf } from './option-table.ts';
 import { formatOptionList, type OptionWord } from './option-words.ts';
 import { type Config, type MountArguments, readConfig } from './options.ts';
 import { programWords } from './program-path.ts';
-import { type RunsAs, type UnitSpec, unitFile } from './unit-file.ts';
+import { askersEnvironment, missingVariables } from './unit-environment.ts';
+import { type RunsAs, type UnitSpec, unitFile, unitName } from './unit-file.ts';
 import { type Account, installUnit } from './unit-install.ts';
 
 export interface UnitRequest {
@@ -22,15 +23,15 @@ export interface UnitRequest {
 }
 
 export async function unitCommand(request: UnitRequest, { print, say, env }: CommandOutput): Promise<void> {
-  const config = readConfig(request.mount, {
-    env: {},
-    cwd: process.cwd(),
-    configDirectories: configDirectories(),
-  });
-  for (const warning of config.warnings) say(`s3mount: ${warning}`);
   const account = request.user === undefined ? undefined : accountOf(request.user);
+  const words = atHome(request.mount.words, account?.home ?? homedir());
+  const config = readConfig(
+    { ...request.mount, words },
+    { env: {}, cwd: process.cwd(), configDirectories: configDirectories() },
+  );
+  for (const warning of config.warnings) say(`s3mount: ${warning}`);
   const runsAs = runsAsOf(account);
-  const options = formatOptionList(unitOptions(request.mount.words, config, account));
+  const options = formatOptionList(unitOptions(words, config, account));
   const spec: UnitSpec = {
     source: config.source,
     mountPoint: config.mountPoint,
@@ -39,7 +40,7 @@ export async function unitCommand(request: UnitRequest, { print, say, env }: Com
     runsAs,
     fusermount: existsSync('/usr/bin/fusermount3') ? '/usr/bin/fusermount3' : '/bin/fusermount3',
   };
-  for (const note of notes(config, runsAs, env)) say(`s3mount: ${note}`);
+  for (const note of notes(config, runsAs, askersEnvironment(env))) say(`s3mount: ${note}`);
   if (!request.install) {
     print(unitFile(spec).trimEnd());
     return;
@@ -56,6 +57,16 @@ export async function unitCommand(request: UnitRequest, { print, say, env }: Com
   if (own && !existsSync(`/var/lib/systemd/linger/${userInfo().username}`)) {
     say('s3mount: it starts with your first login; loginctl enable-linger starts it at boot.');
   }
+}
+
+/** `~/` of a path is the home of whoever runs the unit: under sudo ours is root's. */
+export function atHome(words: readonly OptionWord[], home: string): OptionWord[] {
+  return words.map(word => {
+    const option = OPTION_OF_WORD.get(word.name);
+    const isPath = option !== undefined && (specOf(option).kind.placeholder === 'PATH' || option === 'use_sse');
+    if (!isPath || word.value === undefined) return word;
+    return { ...word, value: word.value.replace(/^((?:c(?:ustom)?:)?)~(?=\/|$)/, (_, kind) => `${kind}${home}`) };
+  });
 }
 
 /**
@@ -105,9 +116,7 @@ function accountOf(name: string): Account {
 
 /** What a unit does not have although the person at the terminal has it. */
 function* notes(config: Config, runsAs: RunsAs, env: CommandOutput['env']): Iterable<string> {
-  if (['AWS_ACCESS_KEY_ID', 'AWSACCESSKEYID', 'AWS_PROFILE'].some(name => env[name])) {
-    yield "this shell's AWS_ variables are not in the unit: a service reads the files of its user, or the instance's role.";
-  }
+  yield* missingVariables(env, config.values, unitName(config.mountPoint), runsAs.kind === 'user-manager');
   if (runsAs.kind !== 'root' && config.values.allow_other && !allowsOthers(readFuseConf())) {
     yield `${FUSE_CONF} does not say ${ALLOW_OTHER_LINE}, without which an ordinary user cannot mount with allow_other; as root: echo ${ALLOW_OTHER_LINE} >> ${FUSE_CONF}`;
   }
