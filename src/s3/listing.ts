@@ -18,9 +18,9 @@ export interface Listing {
   readonly unreadable: number;
 }
 
-/** ETags go through this project in quotes, however a store spells them. */
+/** ETags go through this project in quotes, however a store spells them, and are remembered for longer than the answers they stood in. */
 export function quotedEtag(etag: string): string {
-  return etag.startsWith('"') || etag.startsWith('W/') ? etag : `"${etag}"`;
+  return ownText(etag.startsWith('"') || etag.startsWith('W/') ? etag : `"${etag}"`);
 }
 
 const USUAL_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z$/;
@@ -67,7 +67,7 @@ class OwnTexts {
     const xml = this.#xml;
     const [begin, end] = [from + QUOTE.length - 1, to - QUOTE.length];
     const plain = end > begin && xml.startsWith(QUOTE, from) && xml.indexOf('&', from + 1) === end;
-    if (!plain || !xml.startsWith(QUOTE, end)) return ownText(quotedEtag(unescapeXml(xml.slice(from, to))));
+    if (!plain || !xml.startsWith(QUOTE, end)) return quotedEtag(unescapeXml(xml.slice(from, to)));
     if (!this.#bytes) return ownText(`"${xml.slice(begin + 1, end)}"`);
     this.#bytes[begin] = QUOTE_BYTE;
     this.#bytes[end] = QUOTE_BYTE;

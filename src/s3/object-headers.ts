@@ -1,6 +1,7 @@
 /** What S3 keeps beside an object's bytes, as headers: written in full with each object, read from each HEAD and GET. */
 import { StoreError, visible } from '../errors.ts';
 import { quotedEtag } from './listing.ts';
+import { ownText } from './own-text.ts';
 import { encodeComponent } from './sigv4.ts';
 import type { ContentHeaders, ObjectDescription, ObjectInfo } from './store.ts';
 
@@ -109,6 +110,12 @@ export function serverDate(headers: Headers, arrived: number): number {
 /** S3's classes whose bytes must be restored before they can be read. */
 const ARCHIVED_CLASSES = new Set(['GLACIER', 'DEEP_ARCHIVE']);
 
+/** What is remembered of an object is remembered for long, and the other headers of its answer are not: see `own-text.ts`. */
+function ownValue(headers: Headers, name: string): string | undefined {
+  const value = headers.get(name);
+  return value === undefined ? undefined : ownText(value);
+}
+
 /** Reads the headers of a HEAD or GET. `size` is the object's. Throws `StoreError` ('corrupt'). */
 export function objectInfo(key: string, size: number, headers: Headers, arrived: number): ObjectInfo {
   const etag = headers.get('etag');
@@ -120,26 +127,27 @@ export function objectInfo(key: string, size: number, headers: Headers, arrived:
   }
   const contentHeaders: Partial<Record<keyof ContentHeaders, string>> = {};
   for (const [field, name] of CONTENT_HEADERS) {
-    const value = headers.get(name);
+    const value = ownValue(headers, name);
     if (value !== undefined) contentHeaders[field] = value;
   }
   const metadata: Record<string, string> = {};
-  for (const [name, value] of headers) {
+  for (const [name, text] of headers) {
     // By assignment `__proto__`, which a bucket may hold like every other name, would not be kept.
     if (!name.startsWith(META)) continue;
-    const own = name.slice(META.length);
+    const own = ownText(name.slice(META.length));
+    const value = ownText(text);
     if (own === '__proto__') {
       Object.defineProperty(metadata, own, { value, enumerable: true, writable: true, configurable: true });
     } else metadata[own] = value;
   }
-  const storageClass = headers.get('x-amz-storage-class');
+  const storageClass = ownValue(headers, 'x-amz-storage-class');
   const algorithm = headers.has('x-amz-server-side-encryption-customer-algorithm')
     ? BY_CUSTOMER_KEY
-    : headers.get('x-amz-server-side-encryption');
-  const kmsKeyId = headers.get('x-amz-server-side-encryption-aws-kms-key-id');
+    : ownValue(headers, 'x-amz-server-side-encryption');
+  const kmsKeyId = ownValue(headers, 'x-amz-server-side-encryption-aws-kms-key-id');
   const bucketKey = headers.get('x-amz-server-side-encryption-bucket-key-enabled');
-  const versionId = headers.get('x-amz-version-id');
-  const restore = headers.get('x-amz-restore');
+  const versionId = ownValue(headers, 'x-amz-version-id');
+  const restore = ownValue(headers, 'x-amz-restore');
   const tags = Number(headers.get('x-amz-tagging-count') ?? 0);
   const sleeping =
     headers.has('x-amz-archive-status') || (storageClass !== undefined && ARCHIVED_CLASSES.has(storageClass));
