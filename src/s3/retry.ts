@@ -8,7 +8,11 @@ import { Failure } from './error-kinds.ts';
 export interface RetryPolicy {
   /** Attempts in a row that brought nothing; one that moved `WORTHWHILE` bytes of a body starts the count anew. Default 8. */
   readonly attempts: number;
-  /** No attempt begins later than this many ms after the first (or after the last that moved bytes). Default 60 s. */
+  /**
+   * No attempt begins later than this many ms after the first (or after the last that moved bytes), but for the one that follows
+   * an attempt that took as long by itself: the answer to a copy is waited for longer than this, and a write whose answer
+   * was lost is known to be done only by its repetition. Default 60 s.
+   */
   readonly deadline: number;
   /** The first wait is up to this many ms; each further one up to twice as much. Default 100. */
   readonly base: number;
@@ -88,11 +92,14 @@ export async function withRetries<S, T>(
   const context = new Context();
   let failed = 0;
   let since: number | undefined;
+  /** The one attempt that the deadline does not keep from beginning was made. */
+  let isLateMade = false;
   let remedied: Set<Remedy['what']> | undefined;
   for (;;) {
     context.number++;
     context.moved = false;
-    since ??= clock.monotonic();
+    const began = clock.monotonic();
+    since ??= began;
     try {
       return await attempt(context);
     } catch (thrown) {
@@ -110,10 +117,17 @@ export async function withRetries<S, T>(
       if (context.moved) {
         failed = 0;
         since = clock.monotonic();
+        isLateMade = false;
       }
       failed++;
       const wait = backoff(policy, failed, failure.throttled, () => environment.random());
-      if (failed >= policy.attempts || clock.monotonic() + wait - since > policy.deadline) throw failure;
+      if (failed >= policy.attempts) throw failure;
+      const next = clock.monotonic() + wait;
+      if (next - since > policy.deadline) {
+        const outlasts = next - began > policy.deadline;
+        if (!outlasts || isLateMade) throw failure;
+        isLateMade = true;
+      }
       environment.retrying(failure, wait);
       // The clock's timers let a process end; one that waits to try again is not done, even with no connection open.
       const alive = setInterval(() => {}, 0x7fff_ffff);

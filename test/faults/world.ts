@@ -107,6 +107,7 @@ export class FaultyWorld {
         return ['127.0.0.1'];
       },
       retry: { attempts: ATTEMPTS, base: 1, longest: 2 },
+      // All within the deadline of the retries; longer ones, as shipped: test/unit/s3-lost-answers.test.ts.
       timeouts: { connect: TIMEOUT_MS, firstByte: TIMEOUT_MS, stall: TIMEOUT_MS, work: TIMEOUT_MS },
       limits: { minPartSize: PART },
       clock: storeClock,

@@ -39,6 +39,8 @@ class Trial {
   policy: RetryPolicy = POLICY;
   cures = true;
   attempts = 0;
+  /** ms that an attempt takes. */
+  lasts: (attempt: number) => number = () => 0;
 
   /** Runs with the outcomes in turn: an error is thrown, anything else returned. Time passes by itself. */
   async run(
@@ -66,6 +68,8 @@ class Trial {
       async context => {
         this.attempts++;
         look?.(context);
+        const lasts = this.lasts(this.attempts);
+        if (lasts > 0) await new Promise<void>(resolve => void this.clock.after(lasts, resolve));
         const outcome = outcomes[Math.min(this.attempts, outcomes.length) - 1];
         if (outcome instanceof Error) throw outcome;
         return outcome;
@@ -108,6 +112,48 @@ t.test('time is bounded', async t => {
   await rejected(trial.run([failing('unavailable')]));
   t.ok(trial.clock.monotonic() <= 10_000, 'no attempt begins after the deadline');
   t.ok(trial.attempts >= 10);
+});
+
+t.test('an attempt that alone outlasts the deadline is followed by one more, at the shipped defaults', async t => {
+  const silence = failing('timeout', { retry: true, unknown: true });
+  const trial = new Trial();
+  trial.policy = DEFAULT_RETRY;
+  // As long as an answer to a copy is waited for.
+  trial.lasts = attempt => (attempt === 1 ? 300_000 : 10);
+  t.equal(await trial.run([silence, 'done']), 'done');
+  t.equal(trial.attempts, 2);
+
+  const dead = new Trial();
+  dead.policy = DEFAULT_RETRY;
+  dead.lasts = () => 300_000;
+  const failure = await rejected(dead.run([silence]));
+  t.equal(failure.error.kind, 'timeout');
+  t.equal(dead.attempts, 2, 'and no third');
+  t.ok(dead.clock.monotonic() <= 2 * 300_000 + 100, `${dead.clock.monotonic()} ms`);
+
+  const late = new Trial();
+  late.policy = DEFAULT_RETRY;
+  late.lasts = attempt => (attempt === 1 ? 10 : 300_000);
+  await rejected(late.run([failing('unavailable'), silence]));
+  t.equal(late.attempts, 3, 'also where others had failed at once before it');
+
+  const exact = new Trial();
+  exact.policy = DEFAULT_RETRY;
+  exact.lasts = () => DEFAULT_RETRY.deadline;
+  await rejected(exact.run([silence]));
+  t.equal(exact.attempts, 2, 'readwrite_timeout=60');
+
+  const often = new Trial();
+  often.policy = DEFAULT_RETRY;
+  often.lasts = () => 30_000;
+  await rejected(often.run([silence]));
+  t.equal(often.attempts, 2, 'shorter ones have their repeats before the deadline');
+
+  const once = new Trial();
+  once.policy = { ...DEFAULT_RETRY, attempts: 1 };
+  once.lasts = () => 300_000;
+  await rejected(once.run([silence]));
+  t.equal(once.attempts, 1, 'retries=1 means none');
 });
 
 t.test('an attempt that moved bytes starts the count anew', async t => {
