@@ -3,7 +3,7 @@
  *
  * Lines are written synchronously: there are few of them, and the last ones before a crash are the ones that matter.
  */
-import { closeSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, writeSync } from 'node:fs';
 import { type Level, pino } from 'pino';
 import { visible } from '../errors.ts';
 import type { Log } from '../telemetry.ts';
@@ -26,13 +26,16 @@ export function logLevel(values: OptionValues): Level {
   return values.dbglevel ?? 'info';
 }
 
-/** `path` absent: to stderr, in short lines if that is a terminal. Throws a `CliError` if the file cannot be opened. */
-export function openLog(level: Level, path?: string): DaemonLog {
-  let descriptor = path === undefined ? 2 : openLogFile(path);
-  const short = path === undefined && process.stderr.isTTY === true;
+/**
+ * `path` absent: to stderr, in short lines if that is a terminal, with levels if it is systemd's journal (`journalStream`: what
+ * JOURNAL_STREAM says). Throws a `CliError` if the file cannot be opened.
+ */
+export function openLog(level: Level, path?: string, journalStream?: string, stderr = 2): DaemonLog {
+  let descriptor = path === undefined ? stderr : openLogFile(path);
+  const shown = path === undefined ? lineForStderr(stderr, journalStream) : undefined;
   const write = (line: string): void => {
     try {
-      writeSync(descriptor, short ? terminalLine(line) : line);
+      writeSync(descriptor, shown ? shown(line) : line);
     } catch {
       // A full disk or a terminal that went away must not end the mount.
     }
@@ -59,6 +62,24 @@ export function openLog(level: Level, path?: string): DaemonLog {
       return next;
     },
   };
+}
+
+/** How a line looks there; undefined: as it is. */
+function lineForStderr(stderr: number, journalStream: string | undefined): ((json: string) => string) | undefined {
+  if (journalStream !== undefined) {
+    // The variable is handed on to children whose stderr may be something else, systemd.exec(5).
+    const { dev, ino } = fstatSync(stderr, { bigint: true });
+    if (journalStream === `${dev}:${ino}`) return journalLine;
+  }
+  return stderr === 2 && process.stderr.isTTY === true ? terminalLine : undefined;
+}
+
+/** syslog's numbers, by pino's: sd-daemon(3). Without them all lines are of one level, and journalctl -p err shows none. */
+const JOURNAL_LEVELS: Readonly<Record<number, number>> = { 20: 7, 30: 6, 40: 4, 50: 3, 60: 2 };
+
+export function journalLine(json: string): string {
+  const level = Number(/^\{"level":(\d+)/.exec(json)?.[1]);
+  return `<${JOURNAL_LEVELS[level] ?? 6}>${json}`;
 }
 
 const LEVEL_NAMES: Readonly<Record<number, string>> = { 20: 'debug', 30: 'info', 40: 'warn', 50: 'error', 60: 'fatal' };

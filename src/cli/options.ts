@@ -32,6 +32,8 @@ export interface Config extends BucketPlace {
   readonly caBundle?: string;
   /** NOTIFY_SOCKET: where the service manager that started us listens, sd_notify(3). */
   readonly serviceSocket?: string;
+  /** JOURNAL_STREAM: which file the journal of systemd is, systemd.exec(5). */
+  readonly journalStream?: string;
   /** Words for the kernel: noexec, nosuid … */
   readonly kernelOptions: readonly string[];
   /** Sentences for the person who mounts. */
@@ -88,6 +90,7 @@ export function readConfig(given: MountArguments, surroundings: Surroundings): C
       ? { caBundle: resolve(surroundings.cwd, surroundings.env['AWS_CA_BUNDLE']) }
       : {}),
     ...(surroundings.env['NOTIFY_SOCKET'] ? { serviceSocket: surroundings.env['NOTIFY_SOCKET'] } : {}),
+    ...(surroundings.env['JOURNAL_STREAM'] ? { journalStream: surroundings.env['JOURNAL_STREAM'] } : {}),
     kernelOptions: [...words.kernelOptions],
     warnings: [...words.warnings],
   };

@@ -34,7 +34,11 @@ export async function runDaemon(config: Config, listener: StartListener, backgro
   };
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stop(signal));
   try {
-    const log = openLog(logLevel(config.values), background ? logFileOf(config) : config.values.logfile);
+    const log = openLog(
+      logLevel(config.values),
+      background ? logFileOf(config) : config.values.logfile,
+      config.journalStream,
+    );
     if (!memoryIsKept) log.debug({}, 'a core dump would contain memory: /proc/self/coredump_filter cannot be written');
     // A terminal that is closed must not take the mount with it; as with any daemon, SIGHUP is about the log.
     process.on('SIGHUP', () => log.reopen());

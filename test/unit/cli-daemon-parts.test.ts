@@ -99,6 +99,26 @@ t.test('the log file is private, reopened by its name, and its level can be cycl
   t.throws(() => openLog('info', '/nonexistent/x.log'), { exitCode: 16, message: /cannot be opened/ });
 });
 
+t.test('lines for the journal of systemd have their levels', async t => {
+  const path = join(t.testdir(), 'stderr');
+  const stderr = openSync(path, 'a');
+  const { dev, ino } = statSync(path, { bigint: true });
+  const log = openLog('debug', undefined, `${dev}:${ino}`, stderr);
+  log.debug({}, 'asked');
+  log.info({}, 'mounted');
+  log.warn({}, 'slow');
+  log.error({ key: 'a\nb' }, 'a save failed');
+  log.fatal({}, 'a bug');
+  openLog('info', undefined, `${dev}:${ino + 1n}`, stderr).error({}, 'of another stream');
+  openLog('info', undefined, undefined, stderr).error({}, 'no journal');
+  const lines = readFileSync(path, 'utf8').trimEnd().split('\n');
+  t.same(
+    lines.map(line => line.slice(0, line.indexOf('{'))),
+    ['<7>', '<6>', '<4>', '<3>', '<2>', '', ''],
+  );
+  t.match(JSON.parse(lines[3]!.slice(3)), { level: 50, msg: 'a save failed', key: 'a\nb' });
+});
+
 t.test('a line for a terminal', async t => {
   const json = '{"level":40,"time":"2026-11-21T10:11:12.345Z","pid":1,"key":"a b","n":2,"msg":"slow down"}\n';
   t.equal(terminalLine(json), '10:11:12 warn slow down key=a b n=2\n');
