@@ -2,6 +2,7 @@
  * Readers of one option's value: text in, a checked value out, or a sentence that says what would be right.
  * A reader knows nothing of the option but its name, which stands in the message.
  */
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { resolve } from 'node:path';
@@ -12,8 +13,8 @@ export interface ReadContext {
   readonly name: string;
   /** Relative paths are meant from here. */
   readonly cwd: string;
-  /** The text of a system file such as /etc/passwd, or undefined where it cannot be read. */
-  readonly systemFile: (path: string) => string | undefined;
+  /** The line of `name` in a database of accounts, as /etc/passwd and /etc/group have them; undefined where there is none. */
+  readonly account: AccountLookup;
 }
 
 /** `text` is undefined for a word without `=`. */
@@ -25,11 +26,23 @@ export interface ValueKind<T> {
   readonly optional: boolean;
 }
 
-export function systemFile(path: string): string | undefined {
+export type AccountLookup = (database: 'passwd' | 'group', name: string) => string | undefined;
+
+/** Looks into the files first: getent, which asks LDAP and the like too, takes a process. */
+export const accountLine: AccountLookup = (database, name) => {
+  const inFile = textOf(`/etc/${database}`)
+    .split('\n')
+    .find(line => line.startsWith(`${name}:`));
+  if (inFile !== undefined) return inFile;
+  const { status, stdout } = spawnSync('getent', [database, '--', name], { encoding: 'utf8' });
+  return status === 0 ? stdout.trim() : undefined;
+};
+
+function textOf(path: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch {
-    return undefined;
+    return '';
   }
 }
 
@@ -243,22 +256,20 @@ export const proxyAddress: ValueKind<string> = {
   },
 };
 
-/** A number, or a name of /etc/passwd (field 2 is the uid) or /etc/group (field 2 is the gid). */
-function owner(file: string, what: string): ValueKind<number> {
+/** A number, or a name (field 2 of its line is the uid, or the gid). */
+function owner(database: 'passwd' | 'group', what: string): ValueKind<number> {
   return {
     placeholder: `${what.toUpperCase()}`,
     optional: false,
     read(given, context) {
       const value = required(given, context, '1000');
       if (/^[0-9]+$/.test(value) && Number(value) < 0xffff_ffff) return Number(value);
-      for (const line of context.systemFile(file)?.split('\n') ?? []) {
-        const fields = line.split(':');
-        if (fields[0] === value && /^[0-9]+$/.test(fields[2] ?? '')) return Number(fields[2]);
-      }
-      throw usageError(`${context.name}=${value}: there is no ${what} '${value}' in ${file}; a number works too.`);
+      const id = context.account(database, value)?.split(':')[2] ?? '';
+      if (/^[0-9]+$/.test(id)) return Number(id);
+      throw usageError(`${context.name}=${value}: there is no ${what} '${value}' on this machine; a number works too.`);
     },
   };
 }
 
-export const user = owner('/etc/passwd', 'user');
-export const group = owner('/etc/group', 'group');
+export const user = owner('passwd', 'user');
+export const group = owner('group', 'group');

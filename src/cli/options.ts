@@ -19,7 +19,7 @@ import {
   type OptionValues,
   specOf,
 } from './option-table.ts';
-import { type ReadContext, systemFile } from './option-values.ts';
+import { type AccountLookup, accountLine, type ReadContext } from './option-values.ts';
 import { formatOptionList, type OptionWord, toOptionWord } from './option-words.ts';
 
 export interface Config extends BucketPlace {
@@ -44,7 +44,8 @@ export interface Config extends BucketPlace {
 export interface Surroundings {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
-  readonly systemFile?: (path: string) => string | undefined;
+  /** Default: as the machine knows them. */
+  readonly account?: AccountLookup;
   /** Where NAME.toml is looked for; default: nowhere. */
   readonly configDirectories?: readonly string[];
 }
@@ -118,7 +119,7 @@ class WordReader {
     const context: ReadContext = {
       name: spelling,
       cwd: this.#surroundings.cwd,
-      systemFile: this.#surroundings.systemFile ?? systemFile,
+      account: this.#surroundings.account ?? accountLine,
     };
     const spec = specOf(name);
     const values: Partial<Record<OptionName, unknown>> = this.values;

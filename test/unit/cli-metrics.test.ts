@@ -107,7 +107,7 @@ t.test('the dashboard asks for what there is', async t => {
   );
 });
 
-const context = { name: 'metrics', cwd: '/', systemFile: () => undefined };
+const context = { name: 'metrics', cwd: '/', account: () => undefined };
 
 t.test('served on this machine only', async t => {
   t.same(metricsAddress.read('9464', context), { host: '127.0.0.1', port: 9464 });

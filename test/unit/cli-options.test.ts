@@ -1,17 +1,20 @@
+import { chmodSync } from 'node:fs';
+import { join } from 'node:path';
 import t from 'tap';
 import { CliError } from '../../src/cli/exit-codes.ts';
 import { environmentName, OPTION_NAMES, OPTION_OF_WORD, specOf } from '../../src/cli/option-table.ts';
+import { accountLine } from '../../src/cli/option-values.ts';
 import { parseOptionList } from '../../src/cli/option-words.ts';
 import { type Config, daemonArguments, readConfig } from '../../src/cli/options.ts';
 
-const FILES: Readonly<Record<string, string>> = {
-  '/etc/passwd': 'root:x:0:0::/root:/bin/sh\nrstudio:x:1005:1006::/home/rstudio:/bin/bash\n',
-  '/etc/group': 'root:x:0:\nstaff:x:50:rstudio\n',
+const ACCOUNTS: Readonly<Record<string, string>> = {
+  'passwd rstudio': 'rstudio:x:1005:1006::/home/rstudio:/bin/bash',
+  'group staff': 'staff:x:50:rstudio',
 };
 
 function config(list: string, env: Record<string, string> = {}): Config {
   const given = { positional: ['my-bucket', 'works'], words: parseOptionList(list) };
-  return readConfig(given, { env, cwd: '/home/rstudio', systemFile: path => FILES[path] });
+  return readConfig(given, { env, cwd: '/home/rstudio', account: (database, name) => ACCOUNTS[`${database} ${name}`] });
 }
 
 t.test('the story of an RStudio box', async t => {
@@ -46,8 +49,8 @@ t.test('what is wrong is told in one sentence, with exit code 1', async t => {
     ['umask=01777', /umask=01777 is no octal/],
     ['umask', /umask needs a value, such as umask=0022/],
     ['umask=', /umask needs a value/],
-    ['uid=nobody2', /there is no user 'nobody2' in \/etc\/passwd/],
-    ['gid=nogroup2', /there is no group 'nogroup2' in \/etc\/group/],
+    ['uid=nobody2', /there is no user 'nobody2' on this machine; a number works too\./],
+    ['gid=nogroup2', /there is no group 'nogroup2' on this machine/],
     ['umsk=0022', /unknown option umsk; did you mean umask\?/],
     ['use_path_request_stile', /did you mean use_path_request_style\?/],
     ['blubb_blubb', /unknown option blubb_blubb; s3mount options lists all/],
@@ -139,4 +142,17 @@ t.test('the table', async t => {
     t.match(environmentName(name), /^S3MOUNT_[A-Z_0-9]+$/);
     t.notMatch(specOf(name).help, /\.$/);
   }
+});
+
+t.test('users and groups are asked for where the machine keeps them, in LDAP too', async t => {
+  t.match(accountLine('passwd', 'root'), /^root:[^:]*:0:0:/, 'of a file');
+  t.equal(accountLine('passwd', 'no-such-user-here'), undefined);
+  const directory = t.testdir({ getent: `#!/bin/sh\necho "$3:*:70001:70000:$1 of LDAP:/home/$3:/bin/bash"\n` });
+  chmodSync(join(directory, 'getent'), 0o755);
+  const { PATH } = process.env;
+  t.teardown(() => {
+    process.env['PATH'] = PATH;
+  });
+  process.env['PATH'] = directory;
+  t.equal(accountLine('passwd', 'alice'), 'alice:*:70001:70000:passwd of LDAP:/home/alice:/bin/bash');
 });

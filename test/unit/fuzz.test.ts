@@ -47,7 +47,7 @@ const list = fc
   .map(pairs => pairs.map(([name, value]) => (value === null ? name : `${name}=${value}`)).join(','));
 
 t.test('options and command lines', async () => {
-  const where = { env: {}, cwd: '/w', systemFile: () => undefined };
+  const where = { env: {}, cwd: '/w', account: () => undefined };
   fc.assert(
     fc.property(list, nasty, (text, place) => {
       only([CliError], () => {
