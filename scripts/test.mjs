@@ -18,7 +18,7 @@ import {
   Refusal,
   root,
 } from './prepare.mjs';
-import { groups } from './requirements.mjs';
+import { fileLimit, groups } from './requirements.mjs';
 import { TapOutput } from './tap-output.mjs';
 
 const log = line => console.log(line);
@@ -62,7 +62,7 @@ async function runGroup({ name, group, files }, environment) {
       'run',
       '--reporter=tap',
       `--jobs=${group.jobs}`,
-      `--timeout=${group.seconds}`,
+      `--timeout=${fileLimit}`,
       ...files,
     ],
     { cwd: root, env: environment, stdio: ['ignore', 'pipe', 'inherit'] },

@@ -11,8 +11,6 @@ import { run } from '../support/processes.ts';
 
 const NODES = fileURLToPath(new URL('../../node_modules/.s3mount-node/node_modules', import.meta.url));
 
-t.setTimeout(180_000);
-
 /** Each has its line in docs/BINDINGS.md. */
 const DEFECTS: readonly Defect[] = [
   'rename-flags',

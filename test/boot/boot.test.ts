@@ -77,7 +77,6 @@ esac
 `;
 
 t.test('installed, booted, rebooted, powered off', async t => {
-  t.setTimeout(LIMIT + 100_000);
   const packages = mkdtempSync(join(tmpdir(), 's3mount-boot-'));
   t.teardown(() => rmSync(packages, { recursive: true, force: true }));
   const script = fileURLToPath(new URL('../../scripts/packages.mjs', import.meta.url));

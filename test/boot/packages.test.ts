@@ -34,7 +34,6 @@ function programsBelow(directory: string): ReadonlyMap<string, number> {
 }
 
 t.test('the .rpm is unpacked where there is no Node, and mounts', async t => {
-  t.setTimeout(120_000);
   const file = build(t, process.arch, 'rpm');
   t.same(
     run('rpm', ['-qp', '--requires', file])
@@ -64,7 +63,6 @@ t.test('the .rpm is unpacked where there is no Node, and mounts', async t => {
 });
 
 t.test('what the package for the other architecture holds', async t => {
-  t.setTimeout(120_000);
   const arch = process.arch === 'arm64' ? 'x64' : 'arm64';
   const file = build(t, arch, 'deb');
   const root = mkdtempSync(join(tmpdir(), 's3mount-unpacked-'));

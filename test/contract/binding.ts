@@ -9,6 +9,7 @@ import fs from 'node:fs';
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import { ERRNO } from '../../src/errors.ts';
+import { EVENTUALLY } from '../support/limits.ts';
 import { PATTERN_SIZE } from '../support/memory-fs.ts';
 import type { ChildOptions, MountedChild } from '../support/mounted-child.ts';
 import {
@@ -336,11 +337,10 @@ const interrupted: Body = async (t, _mount, path) => {
     await new Promise(resolve => setTimeout(resolve, 10));
     if (reader.exitCode !== null) break;
   }
-  const start = performance.now();
+  // No other answer ever comes to it.
   reader.kill('SIGINT');
   const [, signal] = await once(reader, 'exit');
   t.equal(signal, 'SIGINT');
-  t.ok(performance.now() - start < 2000);
   t.ok(fs.statSync(path('pattern')).size, 'the mount serves on');
 };
 
@@ -421,9 +421,9 @@ const SHARED: Readonly<Record<string, Body>> = {
   'a bug in an operation': bug,
 };
 
-/** Looks again every 10 ms, for what the kernel does in its own time; gives up after 5 s and lets the test judge. */
+/** Looks again every 10 ms, for what the kernel does in its own time; gives up after a while and lets the test judge. */
 async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (let i = 0; i < 500; i++) {
+  for (const end = Date.now() + EVENTUALLY; Date.now() < end; ) {
     if (await holds()) return;
     await new Promise(resolve => setTimeout(resolve, 10));
   }

@@ -3,6 +3,4 @@ import t from 'tap';
 import { mountChild } from '../support/mounted-child.ts';
 import { bindingContract } from './binding.ts';
 
-t.setTimeout(180_000);
-
 await t.test('contract', t => bindingContract(t, options => mountChild({ ...options, binding: 'dev-fuse-plain' })));

@@ -12,7 +12,7 @@ const { S3_ENDPOINT, S3_ACCESS_KEY, S3_SECRET_KEY, S3_REGION, S3_ENDPOINT_MIN } 
 const OTHERS_MUST = 90;
 
 if (S3_ENDPOINT !== undefined) {
-  t.test(`${S3_ENDPOINT} answers as S3 does`, { timeout: 300_000 }, async t => {
+  t.test(`${S3_ENDPOINT} answers as S3 does`, async t => {
     const endpoint: Endpoint = {
       url: S3_ENDPOINT,
       region: S3_REGION ?? 'us-east-1',
@@ -27,7 +27,7 @@ if (S3_ENDPOINT !== undefined) {
   });
 } else {
   for (const tls of [false, true]) {
-    t.test(`the embedded server answers as S3 does, by ${tls ? 'https' : 'http'}`, { timeout: 120_000 }, async t => {
+    t.test(`the embedded server answers as S3 does, by ${tls ? 'https' : 'http'}`, async t => {
       const server = await startEmbeddedS3(tls ? { tls: true } : {});
       t.teardown(() => server.close());
       const results = await runEndpointChecks(

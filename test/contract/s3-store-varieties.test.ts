@@ -1,8 +1,5 @@
 /** The S3 store on servers that differ from S3: what they lack is found out, and made up for where that is possible. */
-import t from 'tap';
 import { overEmbedded } from './embedded-store.ts';
-
-t.setTimeout(120_000);
 
 await overEmbedded('unquoted ETags', { modes: { unquotedEtags: true } });
 await overEmbedded(

@@ -1,10 +1,7 @@
 /** The S3 store over plain connections, over TLS and through tunnels. */
 import net from 'node:net';
-import t from 'tap';
 import type { Origin } from '../../src/s3/http-connection.ts';
 import { overEmbedded } from './embedded-store.ts';
-
-t.setTimeout(120_000);
 
 /** As a proxy's tunnel would be: a socket that is connected already. */
 function throughSocket(origin: Origin): Promise<net.Socket> {

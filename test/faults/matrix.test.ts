@@ -4,8 +4,6 @@ import t from 'tap';
 import { allCells, runMatrix } from './matrix.ts';
 import { withTables } from './report.ts';
 
-t.setTimeout(280_000);
-
 /** Every operation that the store can send, by S3's name. */
 const SENT = [
   'AbortMultipartUpload',

@@ -4,14 +4,15 @@
  */
 import t from 'tap';
 import { SEOUL, seoulAccess } from '../support/inside-aws.ts';
+import { FILE_LIMIT } from '../support/limits.ts';
 import { runFunctional } from './functional.ts';
 import { names } from './names.ts';
 import { reading } from './reading.ts';
 import { renaming } from './renaming.ts';
 import { writing } from './writing.ts';
 
-// tap's own limit of 30 s for a file is meant for tests without a mount; the runner has the limit that counts.
-t.setTimeout(240_000);
+// tap's own limit of 30 s is for files that its runner starts.
+t.setTimeout(FILE_LIMIT);
 
 t.test('victor-seoul, with neither url nor region', async t => {
   await runFunctional(t, [...reading, ...names, ...writing, ...renaming], {

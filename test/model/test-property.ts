@@ -10,12 +10,9 @@ import { examine } from './property.ts';
 
 /** Any number. */
 const USUAL_SEED = 20_261_121;
-/** ms; enough for a slow machine with others on it. */
-const TIMEOUT = 280_000;
 
 export function testProperty<T>(property: Property<T>): void {
   t.test(property.title, async t => {
-    t.setTimeout(TIMEOUT);
     const { MODEL_RUNS, MODEL_SEED = USUAL_SEED, MODEL_PATH } = process.env;
     const { runs, seed, failure } = await examine(property, {
       runs: Number(MODEL_RUNS ?? property.runs),

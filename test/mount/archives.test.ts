@@ -2,10 +2,12 @@
 import { copyFile, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
+import { ManualClock } from '../support/manual-clock.ts';
 import { aPlace, BUCKET, eventually, output } from '../support/s3mount-command.ts';
 
 t.test('Glacier: EACCES, told in the log; restored; read', async t => {
-  const place = await aPlace(t, { modes: { restoreTakes: 1500 } });
+  const clock = new ManualClock(Date.now());
+  const place = await aPlace(t, { clock, modes: { restoreTakes: 1500 } });
   const { mountPoint, server } = place;
   server.putObject(BUCKET, 'old.bin', 'archived bytes', { storageClass: 'GLACIER' });
   server.putObject(BUCKET, 'tiers.bin', 'sleeping', {
@@ -26,6 +28,7 @@ t.test('Glacier: EACCES, told in the log; restored; read', async t => {
   const read = (name: string): ReturnType<typeof output> =>
     output('getfattr', ['--only-values', '-n', `user.s3mount.${name}`, path], {});
   t.equal((await read('restore')).stdout, 'restoring');
+  await clock.advance(1500);
   await eventually(t, async () => (await read('restore')).stdout.startsWith('restored until '), 'it takes a while');
   t.equal(await readFile(path, 'utf8'), 'archived bytes');
 

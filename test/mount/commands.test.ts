@@ -9,6 +9,7 @@ import { RunFile } from '../../src/cli/run-file.ts';
 import { statusText } from '../../src/cli/status-text.ts';
 import { installUnit } from '../../src/cli/unit-install.ts';
 import { INDEX_BYTES } from '../../src/fs/index-space.ts';
+import { ManualClock } from '../support/manual-clock.ts';
 import { AS_ORDINARY_USER, aPlace, BUCKET, eventually, output } from '../support/s3mount-command.ts';
 
 t.test('status: a mount, as text and as JSON, and all of them', async t => {
@@ -161,7 +162,8 @@ t.test('why: what S3 refused, with the request id and the action that is missing
 });
 
 t.test('flush saves what a program keeps open; umount shows what is left', async t => {
-  const place = await aPlace(t);
+  const clock = new ManualClock(Date.now());
+  const place = await aPlace(t, { clock });
   const { mountPoint, server } = place;
   await place.mount();
   const file = await open(join(mountPoint, 'log'), 'w');
@@ -177,7 +179,18 @@ t.test('flush saves what a program keeps open; umount shows what is left', async
     async () => JSON.parse((await place.run(['status', '--json', mountPoint])).stdout).unsaved.files === 1,
     'it is being saved',
   );
-  const { code, stderr } = await place.run(['umount', '-l', mountPoint]);
+  // S3 answers when the line is there, however long that takes.
+  let tell!: () => void;
+  const told = new Promise<void>(resolve => {
+    tell = resolve;
+  });
+  const said = (text: string): void => {
+    if (text.includes(': saving ')) tell();
+  };
+  const umount = place.run(['umount', '-l', mountPoint], { said });
+  await Promise.race([told, umount]);
+  await clock.advance(4000);
+  const { code, stderr } = await umount;
   t.equal(code, 0);
   t.match(stderr, /^s3mount: saving .*works: 97\.7 KiB in 1 file left$/m);
   await writing;

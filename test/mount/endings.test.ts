@@ -154,9 +154,10 @@ for (const name of ['bug at once', 'bug in a promise', 'bug in a timer', 'bug in
       'the caller gets an error',
     );
     const { code } = await mount.ended;
-    t.ok(Date.now() - start < 8_000, `took ${Date.now() - start} ms`);
+    t.ok(Date.now() - start < 60_000, `nobody hangs: it took ${Date.now() - start} ms`);
     t.equal(code, 4);
-    t.notOk(mount.isMounted());
+    // Where its umount takes long, the daemon leaves it to itself.
+    t.ok(await eventually(() => !mount.isMounted()));
     t.match(mount.log(), /planted/);
     t.same(readdirSync(mount.dir), [], 'the directory below is free');
     await mount.start();

@@ -6,14 +6,15 @@
 import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import t from 'tap';
+import { FILE_LIMIT } from '../support/limits.ts';
 import { aMount, PROGRAM, type RealMount } from '../support/mount.ts';
 import { run } from '../support/processes.ts';
 import { aPlace, BUCKET } from '../support/s3mount-command.ts';
 
 const NOBODY = 65534;
 
-// tap's own limit of 30 s is for files of tests; the runner has the limit that counts.
-t.setTimeout(230_000);
+// tap's own limit of 30 s is for files that its runner starts.
+t.setTimeout(FILE_LIMIT);
 
 const AS_NOBODY = [`--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups'];
 

@@ -9,8 +9,6 @@ import { runFunctional } from '../functional/functional.ts';
 import { varieties } from '../functional/varieties.ts';
 import { aMount, BUCKET, type MountTestOptions, PROGRAM } from '../support/mount.ts';
 
-t.setTimeout(230_000);
-
 const KEY = 'arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab';
 const ZONE = 'works--use1-az4--x-s3';
 const keys = { accessKeyId: 'LIMITED', secretAccessKey: 'limited' };

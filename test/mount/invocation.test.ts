@@ -6,8 +6,6 @@ import t from 'tap';
 import { loggingProxy } from '../support/logging-proxy.ts';
 import { aPlace, BUCKET, output, type Place, PROGRAM } from '../support/s3mount-command.ts';
 
-t.setTimeout(120_000);
-
 function called(place: Place, name: string, args: readonly string[]) {
   const link = join(place.directory, name);
   symlinkSync(PROGRAM, link);

@@ -84,7 +84,7 @@ t.test('journal and journal_size: where it lies, and that close waits for S3 whe
   // With room for all of it the journal needs no S3; with room for two it has to wait for it.
   for (const [size, bytes, fault] of [
     ['16MiB', 6 * MIB, 'slow=300ms:op=PutObject'],
-    ['64MiB', 1000, 'slow=3s:op=PutObject'],
+    ['64MiB', 1000, 'status=503:op=PutObject'],
   ] as const) {
     const first = await prepareMount(t);
     const journal = join(first.directory, 'the-journal');

@@ -3,6 +3,7 @@ import { randomInt } from 'node:crypto';
 import t from 'tap';
 import { Exerciser } from '../random/exerciser.ts';
 import { LARGE, SMALL } from '../random/file-operations.ts';
+import { HUNG } from '../support/limits.ts';
 import { aMount } from '../support/mount.ts';
 
 const { EXERCISE_SEED, EXERCISE_SEEDS = '0', EXERCISE_OPERATIONS } = process.env;
@@ -18,7 +19,7 @@ for (const [title, shape, operations] of [
   ['files of several parts', LARGE, 600],
 ] as const) {
   t.test(title, async t => {
-    const mount = await aMount(t, { seconds: 150 + 60 * SEEDS.length });
+    const mount = await aMount(t, { seconds: Math.max(HUNG, 60 * SEEDS.length) });
     for (const seed of shape === LARGE ? SEEDS.slice(-1) : SEEDS) {
       const count = Number(EXERCISE_OPERATIONS ?? operations);
       await t.test(`EXERCISE_SEED=${seed}, ${count} operations`, () => new Exerciser(mount, shape, seed).run(count));

@@ -1,7 +1,10 @@
 /** What a daemon tells while it runs: signals and its log, metrics. */
+import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { readFile, rename, writeFile } from 'node:fs/promises';
+import { type IncomingMessage, request } from 'node:http';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import t from 'tap';
 import { aPlace, BUCKET, eventually } from '../support/s3mount-command.ts';
 
@@ -32,17 +35,23 @@ t.test('SIGHUP opens the log anew, SIGUSR2 cycles its level, SIGUSR1 writes the 
 
 t.test('metrics of a mount', async t => {
   const place = await aPlace(t);
-  await place.mount('metrics=9352');
+  // No port, which another run on the machine might have.
+  const socketPath = join(place.directory, 'm.sock');
+  await place.mount(`metrics=${socketPath}`);
   await writeFile(join(place.mountPoint, 'f'), 'hello');
   t.equal(await readFile(join(place.mountPoint, 'f'), 'utf8'), 'hello');
-  const scrape = async (): Promise<string> => (await fetch('http://127.0.0.1:9352/metrics')).text();
-  const text = await scrape();
-  t.match(text, /^s3mount_s3_requests_total\{request="PutObject"\} 1$/m);
-  t.match(text, /^s3mount_s3_request_seconds_count\{request="PutObject"\} 1$/m);
-  t.match(text, /^s3mount_operations_total\{operation="write"\} 1$/m);
-  t.match(text, /^s3mount_operation_wait_seconds_count\{operation="flush"\} [1-9]/m);
-  t.match(text, /^s3mount_loop_delay_seconds\{quantile="0\.99"\} [0-9.e-]+$/m);
-  t.notMatch(text, /NaN/);
+  const scrape = async (): Promise<string> => {
+    const asked = request({ socketPath, path: '/metrics' }).end();
+    const [answer] = (await once(asked, 'response')) as [IncomingMessage];
+    return await text(answer);
+  };
+  const metrics = await scrape();
+  t.match(metrics, /^s3mount_s3_requests_total\{request="PutObject"\} 1$/m);
+  t.match(metrics, /^s3mount_s3_request_seconds_count\{request="PutObject"\} 1$/m);
+  t.match(metrics, /^s3mount_operations_total\{operation="write"\} 1$/m);
+  t.match(metrics, /^s3mount_operation_wait_seconds_count\{operation="flush"\} [1-9]/m);
+  t.match(metrics, /^s3mount_loop_delay_seconds\{quantile="0\.99"\} [0-9.e-]+$/m);
+  t.notMatch(metrics, /NaN/);
   t.match(await place.run(['umount', place.mountPoint]), { code: 0 });
   await t.rejects(scrape());
 });

@@ -7,8 +7,6 @@ import { kept, varieties } from '../functional/varieties.ts';
 import { aMount, type MountTestOptions, type RealMount } from '../support/mount.ts';
 import { run, shell } from '../support/processes.ts';
 
-t.setTimeout(230_000);
-
 interface Variety {
   readonly title: string;
   /** As `src/embedded-s3/modes.ts` has them. */

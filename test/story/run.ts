@@ -1,5 +1,6 @@
 /** The story, told inside the namespace that `story.test.ts` makes; prints TAP. */
 import t from 'tap';
+import { FILE_LIMIT } from '../support/limits.ts';
 import { eventually } from '../support/mount.ts';
 import { dashboard } from './dashboard.ts';
 import { desk } from './desk.ts';
@@ -9,7 +10,8 @@ import { Scene } from './scene.ts';
 import { spark } from './spark.ts';
 import { uploads } from './uploads.ts';
 
-t.setTimeout(280_000);
+// tap's own limit of 30 s is for files that its runner starts.
+t.setTimeout(FILE_LIMIT);
 
 const scene = new Scene();
 const { rstudio, shiny, works } = scene;

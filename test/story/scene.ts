@@ -16,6 +16,7 @@ import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
 import { parseMountTable } from '../../src/fuse/mount-table.ts';
 import { SEOUL, seoulAccess } from '../support/inside-aws.ts';
+import { START_LIMIT } from '../support/limits.ts';
 import { eventually } from '../support/mount.ts';
 import { type RunOptions, run, withEnvironment } from '../support/processes.ts';
 import { EmbeddedControl } from '../support/s3-child.ts';
@@ -25,9 +26,6 @@ import { USERS } from './users.ts';
 const file = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 const PROGRAM = file('../../bin/s3mount');
 export const PYTHON = file('../../node_modules/.s3mount-python/bin/python');
-
-/** ms after which a server that was started must answer. */
-const START_LIMIT = 30_000;
 
 /** One who runs programs: a user of the machine, or somebody at a laptop. */
 export class Person {

@@ -29,7 +29,6 @@ for (const { name, uid } of USERS) {
   if (process.getuid!() === 0) chownSync(join(homes, name), uid, uid);
 }
 
-t.setTimeout(280_000);
 await insideAws(t, 'on a machine with the users rstudio and shiny', {
   script: fileURLToPath(new URL('./run.ts', import.meta.url)),
   root: true,

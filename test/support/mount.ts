@@ -15,19 +15,13 @@ import { RunFile } from '../../src/cli/run-file.ts';
 import { defaultStateDirectory } from '../../src/cli/state-directory.ts';
 import { parseMountTable } from '../../src/fuse/mount-table.ts';
 import { Guard } from './guard.ts';
+import { EVENTUALLY, HUNG, PROGRAM_LIMIT, START_LIMIT } from './limits.ts';
 import { withEnvironment } from './processes.ts';
 import { EmbeddedChild } from './s3-child.ts';
 import { ForeignClient, type S3Access } from './s3-client.ts';
 
 export const PROGRAM = fileURLToPath(new URL('../../bin/s3mount', import.meta.url));
 export const BUCKET = 'works-bucket';
-
-/** Seconds after which a test on a mount has hung; `scripts/requirements.mjs` gives each file more. */
-const HUNG = 200;
-/** ms for the daemon to answer; a slow start on a busy machine takes 5 s. */
-const START_LIMIT = 30_000;
-/** ms for a status, with 64 processes to serve. */
-const SILENCE = 30_000;
 
 export interface MountTestOptions {
   /** More of `-o`. */
@@ -53,6 +47,7 @@ export interface MountTestOptions {
   readonly environment?: NodeJS.ProcessEnv;
   /** The Node that runs it; default: the one that runs this. */
   readonly node?: string;
+  /** After so many it has hung. */
   readonly seconds?: number;
   /** A command in front of the daemon, such as one that enters a control group. */
   readonly within?: readonly string[];
@@ -203,7 +198,7 @@ export class RealMount {
   /** What `s3mount status` would tell, without a process for it. */
   async status(): Promise<MountReport> {
     const { socket } = new RunFile(defaultStateDirectory(process.getuid!(), this.directory), this.dir);
-    return (await askDaemon(socket, { do: 'status' }, { silence: SILENCE })) as MountReport;
+    return (await askDaemon(socket, { do: 'status' }, { silence: PROGRAM_LIMIT })) as MountReport;
   }
 
   kill(signal: NodeJS.Signals): void {
@@ -286,7 +281,7 @@ function logOf(mount: RealMount): string {
 }
 
 /** Polls until `what` holds, for what no event tells; false after `limit` ms. */
-export async function eventually(what: () => boolean | Promise<boolean>, limit = 10_000): Promise<boolean> {
+export async function eventually(what: () => boolean | Promise<boolean>, limit = EVENTUALLY): Promise<boolean> {
   for (const end = Date.now() + limit; ; ) {
     if (await what()) return true;
     if (Date.now() > end) return false;

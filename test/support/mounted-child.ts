@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { MountOptions } from '../../src/fuse/ops.ts';
+import { HUNG } from './limits.ts';
 import type { Command, Message, ServeOptions } from './serve-memory-fs.ts';
 
 export interface MountedChild {
@@ -38,7 +39,7 @@ export const FUSE_NATIVE_PATH = fileURLToPath(
 const SCRIPT = fileURLToPath(new URL('./serve-memory-fs.ts', import.meta.url));
 
 /** A mount that hangs must not hang the tests: after this many ms the server is killed and the mount detached. */
-const WATCHDOG = 120_000;
+const WATCHDOG = HUNG * 1000;
 
 function detachQuietly(dir: string): void {
   try {

@@ -9,16 +9,12 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Guard } from './guard.ts';
+import { HUNG, START_LIMIT } from './limits.ts';
 import { run, withEnvironment } from './processes.ts';
 import type { S3Access } from './s3-client.ts';
 
 const ACCESS_KEY = 'rgwtest';
 const SECRET_KEY = 'rgwtestsecret';
-
-/** Seconds after which everything is taken down, whatever the test does. */
-const HUNG = 280;
-/** ms for the gateway to answer. */
-const START_LIMIT = 60_000;
 
 export interface Rgw {
   readonly access: S3Access;

@@ -4,11 +4,9 @@ import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'nod
 import { join } from 'node:path';
 import { parseMountTable } from '../../src/fuse/mount-table.ts';
 import type { Guard } from './guard.ts';
+import { START_LIMIT } from './limits.ts';
 import { run, withEnvironment } from './processes.ts';
 import type { S3Access } from './s3-client.ts';
-
-/** ms; a slow start on a busy machine takes some seconds. */
-const START_LIMIT = 30_000;
 
 export interface S3fsOptions {
   readonly access: S3Access;

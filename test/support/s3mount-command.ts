@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
 import { type EmbeddedS3, type EmbeddedS3Options, startEmbeddedS3 } from '../../src/embedded-s3/server.ts';
+import { EVENTUALLY, PROGRAM_LIMIT } from './limits.ts';
 
 export const PROGRAM = fileURLToPath(new URL('../../bin/s3mount', import.meta.url));
 
@@ -42,6 +43,8 @@ export interface RunOptions {
   readonly as?: readonly string[];
   readonly cwd?: string;
   readonly env?: NodeJS.ProcessEnv;
+  /** Gets what the program writes to stderr, while it runs. */
+  readonly said?: (text: string) => void;
 }
 
 export const BUCKET = 'works-bucket';
@@ -62,9 +65,10 @@ export async function aPlace(t: Test, server: EmbeddedS3Options = {}): Promise<P
     AWS_EC2_METADATA_DISABLED: 'true',
   };
   const options = `url=${s3.url},use_path_request_style,region=us-east-1,state_dir=${join(directory, 'state')}`;
-  const run: Place['run'] = (args, { as = [], cwd = '/', env = {} } = {}) => {
+  const run: Place['run'] = (args, { as = [], cwd = '/', env = {}, said } = {}) => {
     return output('env', [...withEnvironment({ ...environment, ...env }), ...as, process.execPath, PROGRAM, ...args], {
       cwd,
+      ...(said === undefined ? {} : { said }),
     });
   };
   const isMounted = async (): Promise<boolean> => {
@@ -123,13 +127,14 @@ function withEnvironment(environment: NodeJS.ProcessEnv): string[] {
 export function output(
   program: string,
   args: readonly string[],
-  options: { readonly cwd?: string; readonly env?: NodeJS.ProcessEnv },
+  { said, ...options }: Omit<RunOptions, 'as'>,
 ): Promise<Outcome> {
   return new Promise(resolve => {
-    execFile(program, args, { timeout: 60_000, ...options }, (error, stdout, stderr) => {
+    const child = execFile(program, args, { timeout: PROGRAM_LIMIT, ...options }, (error, stdout, stderr) => {
       const code = error === null ? 0 : typeof error.code === 'number' ? error.code : null;
       resolve({ code, stdout, stderr });
     });
+    if (said) child.stderr?.on('data', said);
   });
 }
 
@@ -145,13 +150,14 @@ function collected(child: ChildProcess): Promise<Outcome> {
 export const AS_ORDINARY_USER: readonly string[] =
   process.getuid!() === 0 ? ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'] : [];
 
-/** Polls until `what` holds; for what no event tells. Fails the test after 10 s. */
+/** Polls until `what` holds; for what no event tells. */
 export async function eventually(t: Test, what: () => Promise<boolean>, name: string): Promise<void> {
-  for (let left = 200; left > 0; left--) {
+  for (const end = Date.now() + EVENTUALLY; ; ) {
     if (await what()) {
       t.pass(name);
       return;
     }
+    if (Date.now() > end) break;
     await new Promise(resolve => setTimeout(resolve, 50));
   }
   t.fail(name);
