@@ -244,14 +244,17 @@ export class OpenFiles {
       throw new FsError('EFBIG', `S3 keeps objects up to ${store.limits.maxObjectSize} bytes`);
     // As on ext4: truncate(2) to the same size changes no time, ftruncate(2) does.
     if (!byHandle && size === file.size) return;
-    await this.#saver.descriptions.learn(file);
-    await this.content(file).truncate(size);
-    this.changed(file, killSuidgid);
-    if (!byHandle && file.writers === 0) {
-      await this.#saver.save(file);
-      this.#settle(file);
-    } else if (!file.unsaved) {
-      this.metadataChanged(file);
+    // Whoever opens and closes the file while this waits for room must not take its content away.
+    file.opening++;
+    try {
+      await this.#saver.descriptions.learn(file);
+      await this.content(file).truncate(size);
+      this.changed(file, killSuidgid);
+      if (!byHandle && file.writers === 0) await this.#saver.save(file);
+      else if (!file.unsaved) this.metadataChanged(file);
+    } finally {
+      file.opening--;
+      await this.#closed(file);
     }
   }
 

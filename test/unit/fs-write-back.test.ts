@@ -310,6 +310,31 @@ for (const through of [false, true]) {
   });
 }
 
+t.test('a truncate by path that waits for room is not lost when others read the file meanwhile', async t => {
+  const clock = new ManualClock();
+  const inner = new MemoryStore({ clock });
+  const writeBack = await makeWriteBack({ store: inner, clock, limit: 1 << 20 });
+  const { room } = writeBack.journal;
+  const closeRooms = { room, most: 1 << 18 };
+  const { kernel, filesystem } = makeFileSystem({ store: inner, clock, writeBack: writeBack.store, closeRooms });
+  inner.putForeign('f', 'x'.repeat(5000));
+  await kernel.stat('/f');
+  let taken = 0;
+  while (room.tryPromise(4096, false)) taken += 4096;
+  const truncating = kernel.setattr('/f', { size: 10 });
+  await clock.advance(50);
+  t.equal((await kernel.readFile('/f')).length, 5000);
+  room.giveBack(taken);
+  t.equal((await truncating).size, 10);
+  t.equal((await kernel.stat('/f')).size, 10);
+  t.equal((await kernel.readFile('/f')).length, 10);
+  const drained = filesystem.drain();
+  for (let i = 0; i < 40; i++) await clock.advance(50);
+  await drained;
+  t.equal(inner.text('f'), 'x'.repeat(10));
+  t.equal(room.promised, 0, 'nothing of it keeps room');
+});
+
 t.test('S3 refuses a delete: the file is there again', async t => {
   const { kernel, store, drive, filesystem } = await mount();
   store.putForeign('f', 'x');
