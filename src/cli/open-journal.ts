@@ -38,7 +38,7 @@ export async function openJournal(config: Config, share: number, log: Log): Prom
   const name = journalName(config);
   const leftovers = names(base).filter(each => isOf(each, name) && names(join(base, each)).some(isJournalFile));
   const candidates = Array.from({ length: MAX_MOUNTS }, (_, i) => (i === 0 ? name : `${name}-${i + 1}`));
-  const isNeeded = values.write_back === true || leftovers.length > 0;
+  const isNeeded = values.write_back === true || values.journal !== undefined || leftovers.length > 0;
   try {
     for (const each of new Set([...leftovers, ...candidates])) {
       const path = ensureStateDirectory(base, each);
