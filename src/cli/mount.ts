@@ -36,6 +36,7 @@ import { openStore } from './open-store.ts';
 import { openWriteBack, recoverBefore } from './open-write-back.ts';
 import type { OptionValues } from './option-table.ts';
 import type { Config } from './options.ts';
+import { SendingProgress } from './sending-progress.ts';
 import { isOnEc2, SpotWatch } from './spot-watch.ts';
 import { ensureStateDirectory, indexName, stateDirectoryOf } from './state-directory.ts';
 
@@ -60,7 +61,7 @@ export interface MountedBucket {
   readonly answers: ControlAnswers;
   /** Where `metrics=` asked for them. */
   readonly metrics: MetricsServer | undefined;
-  /** Requests to S3 that went well so far: while it grows a drain gets on. */
+  /** Good answers of S3, and looks at which more of an upload had arrived there: while it grows a drain gets on. */
   readonly answered: () => number;
   /** Without symbolic links, as the kernel shows it. */
   readonly mountPoint: string;
@@ -187,12 +188,17 @@ async function compose(config: Config, surroundings: MountSurroundings): Promise
     since: Date.now(),
     now: Date.now,
   };
+  const sending = new SendingProgress({
+    answered: () => telemetry.get('s3.answered'),
+    sentMore: () => s3.sentMore(),
+    clock: systemClock,
+  });
   const spot = watchSpot(values.spot_drain, filesystem, surroundings);
   const answerParts: AnswerParts = { ...mountParts, notice: () => spot?.notice };
   if (values.stat !== 'list') forecastHeads(telemetry, log);
   const metrics = await startMetrics(values.metrics, answerParts, surroundings);
   return {
-    answered: () => telemetry.get('s3.answered'),
+    answered: () => sending.look(),
     mounted,
     mountPoint,
     filesystem,
