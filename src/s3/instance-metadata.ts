@@ -21,20 +21,22 @@ export class InstanceMetadata {
   readonly #host: string;
   readonly #origin: ReturnType<typeof originOf>;
   readonly #transport: HttpTransport;
+  readonly #patience: number;
   #token: string | undefined;
 
-  /** @throws {TypeError} where `service` is no URL. */
-  constructor(service: string, clock: Clock) {
+  /** `patience` in ms. @throws {TypeError} where `service` is no URL. */
+  constructor(service: string, clock: Clock, patience = ASK_MS) {
     const { hostname, port, host } = new URL(service);
     this.#host = host;
     this.#origin = originOf(false, hostname.replace(/^\[|\]$/g, ''), port === '' ? 80 : Number(port));
-    const timeouts = { connect: ASK_MS / 2, firstByte: ASK_MS, stall: ASK_MS };
+    const timeouts = { connect: patience / 2, firstByte: patience, stall: patience };
+    this.#patience = patience;
     this.#transport = new HttpTransport({ clock, timeouts });
   }
 
   /** `path` below `/latest/meta-data/`. Rejects, or is undefined, where nobody answers or gives out tokens. */
   async get(path: string): Promise<MetadataAnswer | undefined> {
-    const signal = AbortSignal.timeout(ASK_MS);
+    const signal = AbortSignal.timeout(this.#patience);
     const answer = await this.#get(path, signal);
     if (answer?.status !== 401) return answer;
     // The token is too old.

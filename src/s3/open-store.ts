@@ -48,9 +48,9 @@ export interface S3StoreOptions extends WriteDefaults {
   readonly credentials?: (sdk: SdkCredentials) => Promise<Credentials>;
   /**
    * ms; those not given have `DEFAULT_TIMEOUTS`. `work`: to the first byte of what the server takes long to do (copies,
-   * completing an upload); default 5 minutes.
+   * completing an upload); default 5 minutes. `region`: for each that is asked for the bucket's region; default 2 s.
    */
-  readonly timeouts?: Partial<ConnectionTimeouts & { readonly work: number }>;
+  readonly timeouts?: Partial<ConnectionTimeouts & { readonly work: number; readonly region: number }>;
   /** Those not given have `DEFAULT_RETRY`. */
   readonly retry?: Partial<RetryPolicy>;
   /** Default 256. */
@@ -91,7 +91,7 @@ export async function openS3Store(options: S3StoreOptions): Promise<S3Store> {
     bucketEndpoint({ bucket, region, url: at, pathStyle, variant: options.variant });
   // Said before any request: a name or URL that cannot be.
   place(FALLBACK_REGION);
-  const { work: workTimeout = WORK_MS, ...given } = options.timeouts ?? {};
+  const { work: workTimeout = WORK_MS, region: patience, ...given } = options.timeouts ?? {};
   const timeouts = { ...DEFAULT_TIMEOUTS, ...given };
   const route = options.proxy && proxyRoute(options.proxy, timeouts, options.tls?.ca);
   const transport = new HttpTransport({
@@ -110,7 +110,7 @@ export async function openS3Store(options: S3StoreOptions): Promise<S3Store> {
   // Looked for while the region is: both may ask the network. A failure shows when they are needed.
   const early = credentials.current();
   if (early instanceof Promise) early.catch(() => {});
-  const endpoint = place(await regionFor(options, { place, transport, telemetry, clock }));
+  const endpoint = place(await regionFor(options, { place, transport, telemetry, clock, patience }));
   const requests = new S3Requests(endpoint, {
     bucket,
     prefix,
@@ -165,7 +165,7 @@ function expectForDirectoryBucket({
 
 async function regionFor(
   options: S3StoreOptions,
-  parts: Pick<RegionSearch, 'place' | 'transport' | 'telemetry' | 'clock'>,
+  parts: Pick<RegionSearch, 'place' | 'transport' | 'telemetry' | 'clock' | 'patience'>,
 ): Promise<string> {
   const { bucket, profile, url, instanceMetadata } = options;
   const said = options.region ?? accessPointRegion(bucket) ?? regionOfUrl(url);
@@ -176,6 +176,6 @@ async function regionFor(
   if (ofZone !== undefined) return ofZone;
   if (!isGlobalAws(url)) return FALLBACK_REGION;
   const guesses = [() => configuredRegion(profile)];
-  if (instanceMetadata !== undefined) guesses.push(() => instanceRegion(instanceMetadata, parts.clock));
+  if (instanceMetadata !== undefined) guesses.push(() => instanceRegion(instanceMetadata, parts.clock, parts.patience));
   return await findRegion({ ...parts, bucket, guesses });
 }

@@ -26,7 +26,7 @@ export const FALLBACK_REGION = 'us-east-1';
 const REGION_NAME = /^[a-z0-9-]{2,40}$/;
 /** Names every bucket's region to anybody, in a header, whatever the status. */
 const GLOBAL_HOST = 's3.amazonaws.com';
-/** ms for each that is asked. */
+/** ms for each that is asked, where nobody says otherwise. */
 const ASK_MS = 2_000;
 /** ms until the global endpoint is asked too: above a round trip round the world, below what a person notices. */
 const GLOBAL_AFTER_MS = 400;
@@ -48,9 +48,9 @@ export async function configuredRegion(profile?: string): Promise<string | undef
 }
 
 /** The instance's placement, by its metadata service; undefined where there is none. */
-export async function instanceRegion(service: string, clock: Clock): Promise<string | undefined> {
+export async function instanceRegion(service: string, clock: Clock, patience?: number): Promise<string | undefined> {
   if (!URL.canParse(service)) return undefined;
-  const metadata = new InstanceMetadata(service, clock);
+  const metadata = new InstanceMetadata(service, clock, patience);
   try {
     const answer = await metadata.get('placement/region');
     return answer?.status === 200 && REGION_NAME.test(answer.text) ? answer.text : undefined;
@@ -69,6 +69,8 @@ export interface RegionSearch {
   readonly transport: HttpTransport;
   readonly telemetry: Telemetry;
   readonly clock: Clock;
+  /** ms for each that is asked. */
+  readonly patience?: number | undefined;
 }
 
 /** Never fails: in doubt it is the first guess, or `FALLBACK_REGION`. */
@@ -113,14 +115,14 @@ export async function findRegion(search: RegionSearch): Promise<string> {
 
 /** Asks without credentials; whoever answers for S3 names the bucket's region. Undefined if no answer does. */
 async function ask(search: RegionSearch, origin: Origin, host: string, path: string): Promise<string | undefined> {
-  const { transport, telemetry } = search;
+  const { transport, telemetry, patience = ASK_MS } = search;
   telemetry.count('s3.HeadBucket');
   try {
     const { head } = await transport.request({
       origin,
       method: 'HEAD',
       head: `HEAD ${path} HTTP/1.1\r\nhost: ${host}\r\n\r\n`,
-      signal: AbortSignal.timeout(ASK_MS),
+      signal: AbortSignal.timeout(patience),
     });
     const region = head.headers.get('x-amz-bucket-region');
     return region !== undefined && REGION_NAME.test(region) ? region : undefined;

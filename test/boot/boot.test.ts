@@ -18,15 +18,16 @@ const UNIT = 's3mount-home-rstudio-works.service';
 /** Of another user, by that user's own service manager. */
 const OWN = '/home/third/own';
 const OWN_UNIT = 's3mount-home-third-own.service';
-/** ms for two boots and what happens in them; a quiet machine needs 15 s. */
-const LIMIT = 60_000;
+/** ms for each of two boots and what happens in it; a quiet machine needs 15 s for both. */
+const LIMIT = 240_000;
 
 /** Appends `NAME: what the command says` to a log that is read from outside afterwards. */
 const check = (url: string): string => `#!/bin/sh
 exec 2>&1
 say() { name=$1; shift; echo "$name: $("$@" 2>&1 | tail -1)" >> /check/log; }
 as() { user=$1; shift; runuser -u "$user" -- "$@"; }
-active() { for i in $(seq 300); do systemctl is-active -q ${UNIT} && return; sleep 0.1; done; }
+# Until that succeeds, or two minutes have gone by: then what comes next tells.
+await() { for i in $(seq 1200); do "$@" > /dev/null && return; sleep 0.1; done; }
 boot=$(cat /check/boots 2>/dev/null || echo 1)
 echo $((boot + 1)) > /check/boots
 case $boot in
@@ -37,7 +38,8 @@ case $boot in
     journalctl -u ${UNIT} -o cat -n 20 > /check/journal
     loginctl enable-linger third
     own() { as third env XDG_RUNTIME_DIR=/run/user/$(id -u third) "$@"; }
-    for i in $(seq 100); do own systemctl --user is-system-running -q --wait && break; sleep 0.1; done
+    started() { case $(own systemctl --user is-system-running --wait) in running | degraded) ;; *) false ;; esac; }
+    await started
     say own-install own s3mount unit ${BUCKET} ${OWN} --install -o url=${url},use_path_request_style
     say own-state own systemctl --user is-active ${OWN_UNIT}
     say write as rstudio sh -c 'echo first boot > ${PLACE}/notes.txt && echo written'
@@ -47,16 +49,16 @@ case $boot in
     # No login, no shell of rstudio's: the boot alone has mounted it, before this service was started.
     say mounted findmnt -no SOURCE,FSTYPE ${PLACE}
     # With nofail the boot does not wait for it.
-    for i in $(seq 300); do findmnt /mnt/fstab && break; sleep 0.1; done > /dev/null
+    await findmnt /mnt/fstab
     say fstab findmnt -no SOURCE,FSTYPE /mnt/fstab
     say fstab-third as third cat /mnt/fstab/notes.txt
-    for i in $(seq 300); do findmnt ${OWN} && break; sleep 0.1; done > /dev/null
+    await findmnt ${OWN}
     say own findmnt -no SOURCE,FSTYPE ${OWN}
     say own-read as third cat ${OWN}/notes.txt
     say own-others as rstudio cat ${OWN}/notes.txt
     say own-write as third sh -c 'echo theirs > ${OWN}/own.txt && cat ${OWN}/own.txt'
     say auto-before findmnt -no FSTYPE -t fuse.s3mount /mnt/auto
-    say auto timeout 20 runuser -u third -- cat /mnt/auto/notes.txt
+    say auto timeout 120 runuser -u third -- cat /mnt/auto/notes.txt
     say auto-type findmnt -no FSTYPE -t fuse.s3mount /mnt/auto
     say owner as rstudio stat -c %U:%G:%a ${PLACE}/notes.txt
     say rstudio as rstudio cat ${PLACE}/notes.txt
@@ -64,12 +66,13 @@ case $boot in
     say third-writes as third sh -c 'echo x > ${PLACE}/third.txt'
     pid=$(systemctl show -p MainPID --value ${UNIT})
     test "$pid" -gt 1 && kill -9 "$pid"
-    sleep 1
-    active
+    another() { test "$(systemctl show -p MainPID --value ${UNIT})" != "$pid"; }
+    await another
+    await systemctl is-active -q ${UNIT}
     say healed as third cat ${PLACE}/notes.txt
     # A program holds a file that is not saved yet while the machine goes down.
     systemd-run -q --unit=writer --uid=rstudio sh -c 'exec 3> ${PLACE}/unsaved.txt; echo kept >&3; touch /tmp/written; exec sleep 1000'
-    for i in $(seq 100); do test -e /tmp/written && break; sleep 0.1; done
+    await test -e /tmp/written
     say unsaved as third cat ${PLACE}/unsaved.txt
     systemctl poweroff
     ;;

@@ -33,13 +33,16 @@ for place in "$1"/over/*; do
   mount --bind "$place" "/etc/\${place##*/}"
 done
 "$2" "$3" "$5"
+mkfifo "$1/url"
 "$2" "$3" "$4" --port=443 --tls --ca-file="$1/ca.pem" --region=us-east-1 --bucket=${SEOUL}=ap-northeast-2 \\
-  --key=${KEYS.accessKeyId}:${KEYS.secretAccessKey} ${NAMES.map(name => `--host-name=${name}`).join(' ')} > "$1/server.out" &
+  --key=${KEYS.accessKeyId}:${KEYS.secretAccessKey} ${NAMES.map(name => `--host-name=${name}`).join(' ')} > "$1/url" &
 server=$!
 # What root has made nobody else can remove.
 trap 'kill $server; rm -rf --one-file-system "$1/tmp"' EXIT
-for i in $(seq 200); do [ -s "$1/server.out" ] && break; sleep 0.05; done
-NODE_EXTRA_CA_CERTS="$1/ca.pem" "$2" "$3" "$6"
+# Its address, or the end of the file where it has died: that ends this script.
+exec 3< "$1/url"
+read -r url <&3
+NODE_EXTRA_CA_CERTS="$1/ca.pem" "$2" "$3" "$6" 3<&-
 `;
 
 export interface InsideAws {

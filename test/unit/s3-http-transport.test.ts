@@ -8,6 +8,7 @@ import { makeCertificates } from '../../src/embedded-s3/certificate.ts';
 import { HttpError } from '../../src/s3/http-message.ts';
 import type { HttpAnswer, HttpRequest, HttpTransportOptions } from '../../src/s3/http-transport.ts';
 import { HttpTransport } from '../../src/s3/http-transport.ts';
+import { ManualClock } from '../support/manual-clock.ts';
 import type { Script, ScriptedServer } from '../support/scripted-server.ts';
 import { scriptedServer } from '../support/scripted-server.ts';
 
@@ -175,17 +176,21 @@ t.test('a body that breaks', async t => {
 });
 
 t.test('time-outs', async t => {
-  const timeouts = { connect: 500, firstByte: 60, stall: 60 };
+  const clock = new ManualClock();
   const { refused, ask } = await setting(
     t,
     (socket, { nth }) => {
+      if (nth === 0) void clock.advance(1_500);
       if (nth === 1) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf');
-      if (nth === 2) setTimeout(() => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'), 150);
+      if (nth === 2) {
+        void clock.advance(1_500).then(() => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'));
+      }
     },
-    { timeouts },
+    { clock, timeouts: { connect: 500, firstByte: 1_000, stall: 1_000 } },
   );
   t.equal((await refused()).code, 'first-byte-timeout');
-  t.equal((await refused()).code, 'stall');
+  const half = { answer: () => [new Uint8Array(10)], progress: () => void clock.advance(1_500) };
+  t.equal((await refused(half)).code, 'stall');
   t.equal((await ask({ firstByteTimeout: 5_000 })).head.status, 200, 'what takes long may have longer');
 });
 

@@ -12,6 +12,10 @@ const nameIn = (region: string): string => `victor-seoul.s3.${region}.amazonaws.
 const GLOBAL = 's3.amazonaws.com';
 const NAMES = [nameIn(SEOUL), nameIn('eu-west-1'), GLOBAL];
 
+/** ms for each that is asked, and what a search takes that waits for none of the silent: far less, on any machine. */
+const PATIENCE = 60_000;
+const UNHELD = 30_000;
+
 async function seoul(t: Test): Promise<EmbeddedS3> {
   const s3 = await startEmbeddedS3({ buckets: [{ name: 'victor-seoul', region: SEOUL }], tls: { names: NAMES } });
   t.teardown(() => s3.close());
@@ -31,12 +35,19 @@ function network(port: number, names: readonly string[], silent: readonly string
   };
 }
 
-async function regionOf(t: Test, s3: EmbeddedS3, tunnel: Tunnel, instanceMetadata?: string): Promise<string> {
+async function regionOf(
+  t: Test,
+  s3: EmbeddedS3,
+  tunnel: Tunnel,
+  instanceMetadata?: string,
+  region = PATIENCE,
+): Promise<string> {
   const store = await openS3Store({
     bucket: 'victor-seoul',
     credentials: async () => s3.credential,
     tls: { ca: s3.ca! },
     tunnel,
+    timeouts: { region },
     ...(instanceMetadata === undefined ? {} : { instanceMetadata }),
   });
   t.teardown(() => store.close());
@@ -49,7 +60,7 @@ t.test('a private subnet: only the one regional name exists, and the instance kn
   const fake = await credentialEndpoints(t, { accessKeyId: 'x', secretAccessKey: 'x', sessionToken: 'x' });
   const began = performance.now();
   t.equal(await regionOf(t, s3, network(s3.port, [nameIn(SEOUL)], [GLOBAL]), fake.url), SEOUL);
-  t.ok(performance.now() - began < 1900, 'without waiting for the global endpoint');
+  t.ok(performance.now() - began < UNHELD, 'without waiting for the global endpoint');
   t.same(fake.asked, ['PUT /latest/api/token', 'GET /latest/meta-data/placement/region']);
 });
 
@@ -77,7 +88,7 @@ t.test('a metadata service that takes packets and stays silent does not hold up 
   fake.silent = 10;
   const began = performance.now();
   t.equal(await regionOf(t, s3, network(s3.port, [GLOBAL, nameIn(SEOUL)]), fake.url), SEOUL);
-  t.ok(performance.now() - began < 1900, 'the global endpoint was asked meanwhile');
+  t.ok(performance.now() - began < UNHELD, 'the global endpoint was asked meanwhile');
 });
 
 t.test('AWS_REGION names a place out of reach', async t => {

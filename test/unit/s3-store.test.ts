@@ -1,4 +1,5 @@
 /** The S3 store when things go wrong: faults of the embedded server, foreign changes, wrong settings. */
+import { setImmediate as turn } from 'node:timers/promises';
 import type { Test } from 'tap';
 import t from 'tap';
 import type { EmbeddedS3, EmbeddedS3Options } from '../../src/embedded-s3/server.ts';
@@ -11,6 +12,7 @@ import { openS3Store } from '../../src/s3/open-store.ts';
 import type { S3Store } from '../../src/s3/s3-store.ts';
 import type { ObjectDescription, Written } from '../../src/s3/store.ts';
 import { Counters } from '../../src/telemetry.ts';
+import { ManualClock } from '../support/manual-clock.ts';
 import { scriptedServer } from '../support/scripted-server.ts';
 
 const BUCKET = 'faulty';
@@ -238,17 +240,32 @@ t.test('somebody else writes while our reply is lost', async t => {
 t.test('a body that breaks goes on where it broke', async t => {
   const body = Buffer.from(Uint8Array.from({ length: 3_000_000 }, (_, i) => (i * 31) % 253));
   for (const kind of ['reset', 'truncate', 'stall'] as const) {
-    const { s3, store, counters } = await place(t, {}, { timeouts: { stall: 60, firstByte: 2_000 } });
+    const clock = new ManualClock(Date.now());
+    const retry = { base: 0, longest: 0 };
+    const { s3, store, counters } = await place(t, {}, { clock, retry, timeouts: { stall: 1_000, firstByte: 1_000 } });
     s3.putObject(BUCKET, 'big', body);
-    s3.faults.add({ kind, operation: 'GetObject', count: 2, at: 0.4, ms: 2_000 });
+    s3.faults.add({ kind, operation: 'GetObject', count: 2, at: 0.4, ms: 600_000 });
     const buffers = [Buffer.alloc(1_000_000), Buffer.alloc(2_000_000)];
     const filled: number[] = [];
     let started = 0;
-    const result = await store.get(
-      'big',
-      { offset: 0, length: 3_000_000 },
-      { buffers, started: () => started++, filled: count => filled.push(count) },
-    );
+    // Where two fifths of it, and of what is left, have come: there the body breaks.
+    const breaks = [1_200_000, 1_920_000];
+    let ended = false;
+    const getting = store
+      .get(
+        'big',
+        { offset: 0, length: 3_000_000 },
+        { buffers, started: () => started++, filled: count => filled.push(count) },
+      )
+      .finally(() => {
+        ended = true;
+      });
+    for (; !ended; await turn()) {
+      const isSilent = kind === 'stall' && breaks[0] === filled.at(-1);
+      if (isSilent) breaks.shift();
+      await clock.advance(isSilent ? 1_500 : 0);
+    }
+    const result = await getting;
     t.equal(result.bytes, 3_000_000, kind);
     t.equal(Buffer.compare(Buffer.concat(buffers), body), 0, 'every byte is right');
     t.equal(started, 1, 'it starts once');
