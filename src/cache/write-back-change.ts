@@ -48,6 +48,8 @@ abstract class BaseChange {
   /** The record of it in the journal; absent where it could not be written: then whoever asked for it waits for S3. */
   entry: Entry | undefined;
   cancelRetry: (() => void) | undefined;
+  /** When it, or the first of those that it has taken the place of, could have been sent; ms of the monotonic clock. */
+  lingersSince: number | undefined;
   #waiters: { resolve: () => void; reject: (error: Error) => void }[] = [];
 
   constructor(id: number, key: string, at: number) {

@@ -19,6 +19,8 @@ import { ChangeSender, type ConflictKeys } from './write-back-sender.ts';
 
 /** ms that a change waits for what would replace it: a rename or an unlink by the same program comes within. */
 const LINGER = 50;
+/** ms that changes which replace each other wait: a file that is saved 25 times a second would never be sent. */
+const LONGEST_LINGER = 1000;
 /**
  * ms from one round of sending to the next, but for what somebody waits for: each begins with a sync of the journal, and
  * thousands of small files a second share some fifty of those. Well below the round trip that follows.
@@ -195,7 +197,10 @@ export class WriteBackQueue {
       this.#collect(change);
       return;
     }
-    if (linger) this.#fresh.push({ change, due: this.#environment.clock.monotonic() + LINGER });
+    const now = this.#environment.clock.monotonic();
+    change.lingersSince ??= now;
+    const due = Math.min(now + LINGER, change.lingersSince + LONGEST_LINGER);
+    if (linger && due > now) this.#fresh.push({ change, due });
     else this.#runnable.push(change);
     this.#pumpSoon();
   }

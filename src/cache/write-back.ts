@@ -474,7 +474,10 @@ export class WriteBackStore extends ForwardingStore {
       change.body = { id: bodies[0]!.meta['id'] as number, entry: entries[0]! };
     }
     if (change instanceof PutChange) change.slices = undefined;
-    if (replaced) queue.remove(replaced, change);
+    if (replaced) {
+      queue.remove(replaced, change);
+      change.lingersSince = replaced.lingersSince;
+    }
     queue.ready(change);
     return undefined;
   }

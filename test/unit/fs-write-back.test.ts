@@ -63,6 +63,16 @@ t.test('close returns before S3 has the bytes, and everything shows as if it had
   t.same(filesystem.unsaved().names, []);
 });
 
+t.test('a file that is saved faster than its saves are sent goes to S3 all the same', async t => {
+  const { kernel, store, drive, clock } = await mount();
+  for (let i = 0; clock.monotonic() < 5000; i++) {
+    await drive(kernel.writeFile('/f', `${i}`));
+    await clock.advance(35);
+  }
+  const sent = store.count('PutObject');
+  t.ok(sent >= 4 && sent <= 10, `${sent} PUTs in five seconds`);
+});
+
 t.test('listings and lookups that S3 answers include what is queued', async t => {
   const { kernel, store, clock } = await mount();
   store.putForeign('d/theirs', 'x');
