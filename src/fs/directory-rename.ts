@@ -68,6 +68,8 @@ export class DirectoryRenamer {
     target: DirectoryInode | undefined,
   ): Promise<void> {
     await this.#saver.completeBelow(source);
+    // What is queued has another ETag when S3 has it: it would look like another client's change, and stay behind.
+    await this.#environment.writeBack?.settledBelow(source.key);
     const oldKey = source.key;
     const newKey = `${newParent.key}${newName}/`;
     const copies = await this.#copyTree(source, oldKey, newKey, target);

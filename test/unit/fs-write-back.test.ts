@@ -208,6 +208,21 @@ t.test('a rename of a directory takes along what is queued below', async t => {
   t.same(store.keys(), ['e/', 'e/ours', 'e/theirs']);
 });
 
+t.test('a directory renamed while what was just written below it is on its way leaves nothing behind', async t => {
+  const clock = new ManualClock();
+  // Long enough that the files are queued when the rename lists them, and saved when it lists what it may delete.
+  const { kernel, store, drive, filesystem } = await mount(new MemoryStore({ clock, latency: 30 }), undefined, clock);
+  await drive(kernel.mkdir('/d'));
+  for (const name of ['a', 'b', 'c']) await drive(kernel.writeFile(`/d/${name}`, name));
+  const open = await drive(kernel.open('/d/b', 0));
+  await drive(kernel.rename('/d', '/e'));
+  await drive(filesystem.drain());
+  t.same(store.keys(), ['e/', 'e/a', 'e/b', 'e/c']);
+  t.equal((await drive(kernel.read(open, 0, 10))).toString(), 'b', 'the handle reads on');
+  await clock.advance(20_000);
+  t.same(await drive(kernel.names('/')), ['e']);
+});
+
 t.test('killed: the next mount shows and sends what was closed', async t => {
   const first = await mount();
   first.store.putForeign('old', 'x');
