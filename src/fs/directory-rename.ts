@@ -3,12 +3,14 @@
  *
  * Difficulties: (1) A crash must leave duplicates, never a loss: nothing is deleted before everything is copied, and only what
  * was copied and is still the same. (2) Nothing may be saved below it meanwhile: see `Moves`. (3) All that the tree holds
- * below follows, with what is known of it.
+ * below follows, with what is known of it. (4) The new name was free, as far as this mount knew: what another client puts there
+ * meanwhile is neither replaced nor taken back with the copies. The directory keeps its name then.
  */
 import { copyObject, needsDescription } from '../cache/object-copy.ts';
 import { forEachLimit } from '../concurrency.ts';
 import { FsError, isStoreError, StoreError } from '../errors.ts';
-import type { ListedObject, ObjectDescription, ObjectVersion, Written } from '../s3/store.ts';
+import type { ListedObject, ObjectDescription, ObjectVersion, WriteCondition, Written } from '../s3/store.ts';
+import { outcomeOfCopy } from './copy-outcome.ts';
 import type { Environment } from './environment.ts';
 import { DirectoryInode, descendants, FileInode } from './inode.ts';
 import { byteLength, HIDDEN_PREFIX } from './keys.ts';
@@ -20,8 +22,15 @@ import type { Saver } from './saver.ts';
 /** An object copied: which version, what was made of it, and what the copy was told where it was told anything. */
 interface Copied {
   readonly from: ObjectVersion;
+  readonly key: string;
   readonly written: Written;
   readonly description: ObjectDescription | undefined;
+}
+
+interface Failed {
+  readonly from: ObjectVersion;
+  readonly key: string;
+  readonly error: unknown;
 }
 
 /**
@@ -72,7 +81,7 @@ export class DirectoryRenamer {
     await this.#environment.writeBack?.settledBelow(source.key);
     const oldKey = source.key;
     const newKey = `${newParent.key}${newName}/`;
-    const copies = await this.#copyTree(source, oldKey, newKey, target);
+    const copies = await this.#copyTree(source, newParent, newKey, target);
     if (target) {
       // Its marker was replaced by a copy of the source's, if that had one.
       const isReplaced = copies.has(oldKey) || source.markerKey === newKey;
@@ -90,22 +99,28 @@ export class DirectoryRenamer {
   /** Copies everything below `oldKey`; takes its copies back if one fails. Returns what was copied: old key → version there. */
   async #copyTree(
     source: DirectoryInode,
-    oldKey: string,
+    newParent: DirectoryInode,
     newKey: string,
     target: DirectoryInode | undefined,
   ): Promise<Map<string, Copied>> {
+    const oldKey = source.key;
     const { store } = this.#environment;
     const limit = store.limits.maxKeyBytes - store.prefixBytes;
     const copies = new Map<string, Copied>();
-    const begun: string[] = [];
+    const failed: Failed[] = [];
     const copyOne = async (from: ListedObject): Promise<void> => {
       const key = newKey + from.key.slice(oldKey.length);
       if (byteLength(key) > limit) throw new FsError('ENAMETOOLONG', `${key} would have more than S3's ${limit} bytes`);
       const description = await this.#describe(from);
-      // Also one that fails may have been made.
-      begun.push(key);
-      const written = await copyObject(store, from, key, description, undefined);
-      copies.set(from.key, { from, written, description });
+      // An empty directory there may have its marker: that one is replaced.
+      const condition: WriteCondition | undefined = key === newKey ? undefined : { ifAbsent: true };
+      try {
+        const written = await copyObject(store, from, key, description, condition);
+        copies.set(from.key, { from, key, written, description });
+      } catch (error) {
+        failed.push({ from, key, error });
+        throw error;
+      }
     };
     try {
       let continuation: string | undefined;
@@ -121,17 +136,63 @@ export class DirectoryRenamer {
       // What S3 has nothing of would vanish: it becomes a marker at its new name.
       else if (copies.size === 0 && !this.#hasUnsaved(source)) this.#saver.metadata.keepDirectory(source);
     } catch (error) {
-      await store.deleteMany(begun).catch(() => {});
+      await this.#takeBack([...copies.values()], failed);
       // The marker of the directory that was to be replaced went with the copy that had replaced it.
-      if (target && begun.includes(newKey)) this.#saver.metadata.keepDirectory(target);
-      if (isStoreError(error, 'precondition-failed', 'not-found')) {
-        throw new FsError('EBUSY', `${oldKey} was changed by another client while it was renamed; try again`, {
-          cause: error,
-        });
-      }
-      throw error;
+      const isReplaced = copies.has(oldKey) || failed.some(({ key }) => key === newKey);
+      if (target && isReplaced) this.#saver.metadata.keepDirectory(target);
+      // Whatever is there now was unknown here, or this would not have been begun.
+      target?.distrustListed();
+      newParent.distrustListed();
+      throw await this.#reasonOf(error, oldKey, failed);
     }
     return copies;
+  }
+
+  /**
+   * Deletes the copies that were made, and of those that failed what S3 has made of them. What another client has put there
+   * since, or may have, stays.
+   */
+  async #takeBack(copies: readonly Copied[], failed: readonly Failed[]): Promise<void> {
+    const { store, telemetry } = this.#environment;
+    const made = copies.map(({ key, written }) => ({ key, etag: written.etag }));
+    for (const { from, key, error } of failed) {
+      const outcome = await outcomeOfCopy(store, error, from, key, undefined);
+      if (typeof outcome === 'object') made.push({ key, etag: outcome.etag });
+      else if (outcome === 'unknown') {
+        telemetry.log.warn({ key }, `${key} may be a copy of ${from.key} or of another client: it stays`);
+      }
+    }
+    const left: string[] = [];
+    let reason = '';
+    await forEachLimit(made, PARALLEL_COPIES, async ({ key, etag }) => {
+      try {
+        await store.delete(key, { ifMatch: etag });
+      } catch (error) {
+        if (isStoreError(error, 'precondition-failed')) return;
+        left.push(key);
+        reason = error instanceof Error ? error.message : String(error);
+      }
+    });
+    if (left.length === 0) return;
+    const message = `${left.length} copies could not be taken back after a rename that failed, ${left[0]} first: ${reason}`;
+    telemetry.log.warn({ key: left[0], count: left.length }, message);
+  }
+
+  /** What the program is told: who was in the way, if somebody was. */
+  async #reasonOf(error: unknown, oldKey: string, failed: readonly Failed[]): Promise<unknown> {
+    if (!isStoreError(error, 'precondition-failed', 'not-found')) return error;
+    const { store, telemetry } = this.#environment;
+    const refused = failed.find(each => each.error === error);
+    if (refused && isStoreError(error, 'precondition-failed')) {
+      const now = await store.head(refused.from.key).catch(() => undefined);
+      if (now?.etag === refused.from.etag) {
+        const message = `${refused.key} was put there by another client: ${oldKey} keeps its name`;
+        telemetry.log.warn({ key: refused.key }, message);
+        return new FsError('ENOTEMPTY', message, { cause: error });
+      }
+    }
+    const message = `${oldKey} was changed by another client while it was renamed; try again`;
+    return new FsError('EBUSY', message, { cause: error });
   }
 
   /**

@@ -49,6 +49,15 @@ const WRITE = 1;
 const CREATE = 0o100;
 const TRUNCATE = 0o1000;
 
+/** Between the first copy and the last delete of a directory's rename. */
+const DIRECTORY_COPIED: readonly Contents[] = [
+  { 'd/a': SMALL, 'd/b': NEW_SMALL, 'e/a': SMALL, 'e/b': NEW_SMALL },
+  { 'd/a': SMALL, 'd/b': NEW_SMALL, 'e/a': SMALL },
+  { 'd/a': SMALL, 'd/b': NEW_SMALL, 'e/b': NEW_SMALL },
+  { 'd/a': SMALL, 'e/a': SMALL, 'e/b': NEW_SMALL },
+  { 'd/b': NEW_SMALL, 'e/a': SMALL, 'e/b': NEW_SMALL },
+];
+
 async function readWhole(world: FaultyWorld, path: string, ...expected: Buffer[]): Promise<void> {
   const bytes = await world.kernel.readFile(path);
   if (!expected.some(version => version.equals(bytes)))
@@ -276,14 +285,20 @@ export const OPERATIONS: readonly FileOperation[] = [
     name: 'rename a directory',
     before: { 'd/a': SMALL, 'd/b': NEW_SMALL },
     after: { 'e/a': SMALL, 'e/b': NEW_SMALL },
-    between: [
-      { 'd/a': SMALL, 'd/b': NEW_SMALL, 'e/a': SMALL, 'e/b': NEW_SMALL },
-      { 'd/a': SMALL, 'd/b': NEW_SMALL, 'e/a': SMALL },
-      { 'd/a': SMALL, 'd/b': NEW_SMALL, 'e/b': NEW_SMALL },
-      { 'd/a': SMALL, 'e/a': SMALL, 'e/b': NEW_SMALL },
-      { 'd/b': NEW_SMALL, 'e/a': SMALL, 'e/b': NEW_SMALL },
-    ],
+    between: DIRECTORY_COPIED,
     contested: 'd/a',
+    run: world => world.kernel.rename('/d', '/e'),
+  },
+  {
+    name: 'rename a directory to a name that another client takes',
+    before: { 'd/a': SMALL, 'd/b': NEW_SMALL },
+    after: { 'e/a': SMALL, 'e/b': NEW_SMALL },
+    between: DIRECTORY_COPIED,
+    contested: 'e/a',
+    async prepare(world) {
+      // What is believed for ten seconds from now on.
+      if (await world.kernel.exists('/e')) throw new WrongBytes('e');
+    },
     run: world => world.kernel.rename('/d', '/e'),
   },
 ];

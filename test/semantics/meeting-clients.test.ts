@@ -93,7 +93,7 @@ t.test('C10 deleted, where parts have been sent and left memory', async t => {
 });
 
 t.test('C11 a rename over what another client has just put there', async t => {
-  const { kernel, store, counters } = makeFileSystem();
+  const { kernel, store, clock, counters } = makeFileSystem();
   const lines = withLog(counters);
   await kernel.writeFile('/f', 'known');
   await kernel.writeFile('/new', 'ours');
@@ -120,6 +120,18 @@ t.test('C11 a rename over what another client has just put there', async t => {
   await kernel.rename('/newest', '/g');
   t.equal(store.text('g'), 'newest');
   t.same(kept(), ['theirs', 'theirs too']);
+  // A directory.
+  store.putForeign('d/x', 'ours');
+  store.putForeign('d/y', 'ours');
+  await clock.advance(11_000);
+  await kernel.names('/d');
+  t.notOk(await kernel.exists('/e'));
+  store.putForeign('e/y', 'theirs');
+  t.equal(await errnoOf(kernel.rename('/d', '/e')), 'ENOTEMPTY');
+  const inside = store.keys().filter(key => key.includes('/'));
+  t.same(inside, ['d/x', 'd/y', 'e/y']);
+  t.equal(store.text('e/y'), 'theirs');
+  t.ok(lines.some(line => line.startsWith('e/y was put there by another client')));
 });
 
 t.test('C4 two mounts of one host, in one second', async t => {

@@ -197,6 +197,15 @@ t.test('V6 a copy fails', async t => {
   t.equal(await errnoOf(kernel.rename('/d', '/n')), 'EACCES');
   t.same(store.keys(), before);
   t.equal(String(await kernel.readFile('/d/7')), '7');
+  store.failNext('CopyObject', 'forbidden', { key: 'n/7' });
+  const held = store.hold('CopyObject', 'n/7');
+  const renamed = errnoOf(kernel.rename('/d', '/n'));
+  await held.reached;
+  store.putForeign('n/3', 'theirs');
+  held.release();
+  t.equal(await renamed, 'EACCES');
+  t.same(store.keys(), [...before, 'n/3']);
+  t.equal(store.text('n/3'), 'theirs');
 });
 
 t.test('V7 the time of what has no metadata', async t => {
