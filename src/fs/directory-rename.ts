@@ -39,6 +39,9 @@ interface Failed {
  */
 const PARALLEL_COPIES = 128;
 
+/** Pages of old names that are deleted at once: S3 takes some 0.5 s for 1,000 keys, five times what it takes to list them. */
+const PARALLEL_DELETES = 4;
+
 export class DirectoryRenamer {
   readonly #environment: Environment;
   readonly #namespace: Namespace;
@@ -276,21 +279,36 @@ export class DirectoryRenamer {
     if (copies.size === 0) return;
     const { store, telemetry } = this.#environment;
     const changed: string[] = [];
-    const same: string[] = [];
+    const failed: { readonly key: string; readonly error: StoreError }[] = [];
+    const deleting = new Set<Promise<void>>();
     let continuation: string | undefined;
-    do {
-      const page = await store.list({ prefix: oldKey, ...(continuation !== undefined && { continuation }) });
-      continuation = page.next;
-      for (const { key, etag } of page.objects) {
-        if (!oldKey && key.startsWith(HIDDEN_PREFIX)) continue;
-        (copies.get(key)?.from.etag === etag ? same : changed).push(key);
-      }
-    } while (continuation !== undefined);
+    try {
+      do {
+        const page = await store.list({ prefix: oldKey, ...(continuation !== undefined && { continuation }) });
+        continuation = page.next;
+        const same: string[] = [];
+        for (const { key, etag } of page.objects) {
+          if (!oldKey && key.startsWith(HIDDEN_PREFIX)) continue;
+          (copies.get(key)?.from.etag === etag ? same : changed).push(key);
+        }
+        if (same.length === 0) continue;
+        // At once, before the next page is asked for: whatever another client saves in between is deleted unseen.
+        const batch = store.deleteMany(same).then(left => {
+          failed.push(...left);
+          deleting.delete(batch);
+        });
+        // One that rejects stays in the set, and is told there.
+        batch.catch(() => {});
+        deleting.add(batch);
+        if (deleting.size >= PARALLEL_DELETES) await Promise.race(deleting);
+      } while (continuation !== undefined);
+    } finally {
+      await Promise.all(deleting);
+    }
     if (changed.length > 0) {
       const message = `${changed.length} objects appeared or changed while ${oldKey} was renamed, ${changed[0]} first: they stay there`;
       telemetry.log.warn({ key: changed[0], count: changed.length }, message);
     }
-    const failed = await store.deleteMany(same);
     if (failed.length > 0) {
       const first = failed[0]!;
       const message = `${failed.length} objects were copied but not deleted at the old name, ${first.key} first: ${first.error.message}`;

@@ -1,6 +1,6 @@
 /** rename(2) of a directory beside other clients: what they put under either name is theirs, whatever becomes of the rename. */
 import t from 'tap';
-import { toFsError } from '../../src/errors.ts';
+import { StoreError, toFsError } from '../../src/errors.ts';
 import { Counters, silentTelemetry } from '../../src/telemetry.ts';
 import { makeFileSystem, type TestFileSystem } from '../support/filesystem.ts';
 import type { StoreCall } from '../support/memory-store.ts';
@@ -126,6 +126,66 @@ t.test('where nobody is in the way it costs what it did', async t => {
   t.equal(fs.store.count('CopyObject'), 1000);
   t.equal(fs.store.count('DeleteObjects'), 1);
   t.equal(fs.store.count('DeleteObject'), 0);
-  t.equal(fs.store.count('ListObjectsV2'), 4, 'two of them for the names');
-  t.equal(fs.store.count('HeadObject'), 1, 'for the marker');
+  t.equal(fs.store.count('ListObjectsV2'), 3, 'one of the parent, and the names twice');
+  t.equal(fs.store.count('HeadObject'), 2, 'none for a file');
+});
+
+t.test('the old names are deleted a page at a time, each as it has just been listed', async t => {
+  const fs = withFiles(2500);
+  let pages = 0;
+  fs.store.intercept(async (call, proceed) => {
+    const answer = await proceed();
+    if (call.operation !== 'ListObjectsV2' || call.key !== 'd/' || fs.store.count('CopyObject') < 2500) return answer;
+    // Between the second page of names to delete and the third another client changes what is on the third.
+    if (++pages === 2) fs.store.putForeign('d/999', 'theirs');
+    return answer;
+  });
+  const order: string[] = [];
+  fs.store.intercept(async (call, proceed) => {
+    if (fs.store.count('CopyObject') === 2500 && /^List|^DeleteObjects/.test(call.operation))
+      order.push(call.operation);
+    return proceed();
+  });
+  await fs.kernel.rename('/d', '/n');
+  t.same(below(fs, 'd/'), ['d/999']);
+  t.equal(fs.store.text('d/999'), 'theirs');
+  t.equal(fs.store.text('n/999'), 'ours 999');
+  t.equal(order.filter(each => each === 'ListObjectsV2').length, 3);
+  t.equal(order.filter(each => each === 'DeleteObjects').length, 3);
+  t.same(order.slice(0, 2), ['ListObjectsV2', 'DeleteObjects']);
+});
+
+t.test(
+  'a change while an earlier page is deleted: what comes later is not deleted by what was known before',
+  async t => {
+    const fs = withFiles(2500);
+    before(
+      fs,
+      ({ operation }) => operation === 'DeleteObjects',
+      () => fs.store.putForeign('d/999', 'theirs'),
+    );
+    await fs.kernel.rename('/d', '/n');
+    t.same(
+      below(fs, 'd/').map(key => fs.store.text(key)),
+      ['theirs'],
+    );
+    t.match(fs.warnings, [/1 objects appeared or changed while d\/ was renamed, d\/999 first/]);
+  },
+);
+
+t.test('a page that cannot be deleted: the others are, and the program is told', async t => {
+  const fs = withFiles(2500);
+  const errors: string[] = [];
+  fs.counters.log.error = (_fields: object, message: string) => void errors.push(message);
+  let calls = 0;
+  const { store } = fs;
+  const deleteMany = store.deleteMany.bind(store);
+  store.deleteMany = async keys => {
+    if (++calls !== 2) return deleteMany(keys);
+    return keys.map(key => ({ key, error: new StoreError('forbidden', `${key}: not allowed`) }));
+  };
+  t.equal(await errnoOf(fs.kernel.rename('/d', '/n')), 'EACCES');
+  t.equal(below(fs, 'n/').length, 2500);
+  t.equal(below(fs, 'd/').length, 1000);
+  t.match(errors, [/1000 objects were copied but not deleted at the old name/]);
 });
