@@ -19,7 +19,7 @@ import type { FileLog } from './unsaved-log.ts';
 import type { JournaledPart, SaveIntent, UnsavedBase } from './unsaved-records.ts';
 import { FileUpload } from './upload.ts';
 import { UPLOAD_SIZES } from './upload-plan.ts';
-import { appendWaiting, type WriteTarget, writeLogged, writeWaiting } from './waiting-writes.ts';
+import { appendWaiting, changeLogged, type WriteTarget, writeLogged, writeWaiting } from './waiting-writes.ts';
 
 export type { ContentEnvironment, Saved } from './content-environment.ts';
 export type { SaveTarget } from './save-requests.ts';
@@ -37,6 +37,8 @@ export class FileContent implements Borrower {
   readonly #owner: ContentOwner | undefined;
   readonly #log: FileLog | undefined;
   readonly #closeRoom: CloseRoom | undefined;
+  /** A change of its size, or of bytes to zeros, that is on its way into the log. Never rejects. */
+  #changing: Promise<void> | undefined;
   /** What the save in progress ends with, in the log. */
   #upTo = 0;
   /** For whoever writes into it bit by bit. */
@@ -270,6 +272,7 @@ export class FileContent implements Borrower {
   /** @throws {FsError} EFBIG; {StoreError} that of the save where it cuts through what was let go. */
   truncate(size: number): Awaitable<void> {
     this.#checkSize(size);
+    if (this.#changing) return this.#changing.then(() => this.truncate(size));
     if (size === this.#overlay.size) return;
     if (!this.#isLocal && this.#closeRoom?.tryCover(size) === false) {
       return this.#closeRoom.cover(size, undefined).then(() => this.truncate(size));
@@ -277,33 +280,60 @@ export class FileContent implements Borrower {
     if (size > 0 && this.#sent.intersects(size, size + 1)) {
       return this.#sent.recall(size, size + 1).then(() => this.truncate(size));
     }
-    const logged = this.#isLocal ? undefined : this.#log?.truncated(size);
+    return this.#change(
+      log => log.truncated(size),
+      size > 0 ? [size, size + 1] : undefined,
+      () => this.#cut(size),
+    );
+  }
+
+  #cut(size: number): void {
     this.#upload.touched(Math.min(size, this.#overlay.size), Number.POSITIVE_INFINITY);
     this.#overlay.truncate(size);
     if (size === 0) this.#lendBack();
-    return logged;
   }
 
   /** O_TRUNC: nothing is left, and that is unsaved even if there was nothing before. The base stays for the condition. */
   reset(): Awaitable<void> {
-    const logged = this.#isLocal ? undefined : this.#log?.truncated(0);
-    this.#upload.touched(0, Number.POSITIVE_INFINITY);
-    this.#overlay.truncate(0);
-    this.#lendBack();
-    return logged;
+    if (this.#changing) return this.#changing.then(() => this.reset());
+    return this.#change(
+      log => log.truncated(0),
+      undefined,
+      () => this.#cut(0),
+    );
   }
 
   /** Makes `length` bytes at `offset` zeros, as far as the file reaches. @throws {StoreError} as `write`. */
   zero(offset: number, length: number): Awaitable<void> {
+    if (this.#changing) return this.#changing.then(() => this.zero(offset, length));
     const end = Math.min(offset + length, this.#overlay.size);
     if (offset >= end) return;
     if (this.#sent.intersects(offset, end)) {
       return this.#sent.recall(offset, end).then(() => this.zero(offset, length));
     }
-    const logged = this.#isLocal ? undefined : this.#log?.zeroed(offset, end - offset);
-    this.#upload.touched(offset, end);
-    this.#overlay.clear(offset, end);
-    return logged;
+    return this.#change(
+      log => log.zeroed(offset, end - offset),
+      [offset, end],
+      () => {
+        this.#upload.touched(offset, end);
+        this.#overlay.clear(offset, Math.min(end, this.#overlay.size));
+      },
+    );
+  }
+
+  /** `apply`, which needs `range` at hand, when the journal has it. What the disk did not take has not happened. */
+  #change(
+    record: (log: FileLog) => Promise<number>,
+    range: readonly [start: number, end: number] | undefined,
+    apply: () => void,
+  ): Awaitable<void> {
+    if (!this.#log || this.#isLocal) return apply();
+    const changed = changeLogged(this.#written, this.#log, record(this.#log), range, apply);
+    const over = (): void => {
+      this.#changing = undefined;
+    };
+    this.#changing = changed.then(over, over);
+    return this.#closeRoom ? this.#uncoveredIfFailed(changed) : changed;
   }
 
   /** The next offset from `offset` on with data, or in a hole (the end of the file is one); undefined: ENXIO. */

@@ -220,16 +220,14 @@ export class FileLog {
     for (const { entry } of gone) this.#log.journal.release(entry);
   }
 
-  /** The file is `size` bytes from now on. To be waited for before it is answered. */
-  async truncated(size: number): Promise<void> {
-    await this.#other({ t: 'size', s: size, at: this.#log.clock.now() });
-    this.#cover(size, Number.POSITIVE_INFINITY, undefined);
+  /** The file is about to be `size` bytes: as `bytes`. */
+  truncated(size: number): Promise<number> {
+    return this.#other({ t: 'size', s: size, at: this.#log.clock.now() }, size, Number.POSITIVE_INFINITY);
   }
 
-  /** `length` bytes at `offset` are zeros from now on. */
-  async zeroed(offset: number, length: number): Promise<void> {
-    await this.#other({ t: 'zero', o: offset, l: length, at: this.#log.clock.now() });
-    this.#cover(offset, offset + length, undefined);
+  /** `length` bytes at `offset` are about to be zeros: as `bytes`. */
+  zeroed(offset: number, length: number): Promise<number> {
+    return this.#other({ t: 'zero', o: offset, l: length, at: this.#log.clock.now() }, offset, offset + length);
   }
 
   /** S3 has a part of the file as it was at `after` (a `position`). */
@@ -339,12 +337,16 @@ export class FileLog {
     return this.#n;
   }
 
-  async #other(meta: Record<string, unknown> & { readonly t: string }): Promise<void> {
+  /** Of a change to `start` … `end`. */
+  async #other(meta: Record<string, unknown> & { readonly t: string }, start: number, end: number): Promise<number> {
     const n = this.#next();
     try {
       await this.#put({ ...meta, n }, n);
-    } finally {
+      this.#pending.set(n, { start, end, run: undefined });
+      return n;
+    } catch (error) {
       this.#pending.delete(n);
+      throw error;
     }
   }
 

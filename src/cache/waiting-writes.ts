@@ -3,6 +3,7 @@ import type { Waiter } from '../concurrency.ts';
 import type { Overlay } from './overlay.ts';
 import type { SentRanges } from './sent-ranges.ts';
 import { BLOCK_SIZE } from './stored-content.ts';
+import type { FileLog } from './unsaved-log.ts';
 import type { UnsavedMemory } from './unsaved-memory.ts';
 import type { FileUpload } from './upload.ts';
 
@@ -104,4 +105,27 @@ export async function writeLogged(
   } finally {
     done(isPut);
   }
+}
+
+/**
+ * Does `apply`, which needs the bytes of `range` at hand, when the journal has `record` of it. Where that fails nothing has
+ * changed: O_TRUNC on a full disk once told ENOSPC and had emptied the file.
+ */
+export async function changeLogged(
+  { sent }: WriteTarget,
+  log: FileLog,
+  record: Promise<number>,
+  range: readonly [start: number, end: number] | undefined,
+  apply: () => void,
+): Promise<void> {
+  const n = await record;
+  try {
+    // Perhaps let go of meanwhile.
+    while (range && sent.intersects(...range)) await sent.recall(...range);
+  } catch (error) {
+    log.undo(n);
+    throw error;
+  }
+  log.applied(n);
+  apply();
 }

@@ -1,10 +1,13 @@
 /** The log of unsaved bytes on a disk that is full for a moment: whatever was answered is in the journal. */
 import t from 'tap';
+import type { FakeKernel } from '../support/fake-kernel.ts';
 import { World } from '../support/unsaved-world.ts';
 
 const O_WRONLY = 1;
 const O_RDWR = 2;
 const O_CREAT = 0o100;
+const O_TRUNC = 0o1000;
+const FALLOC_FL_ZERO_RANGE = 0x10;
 
 /** The disk has no room for what is written first from now on; that fails when it is `released`. */
 function fullOnce(world: World): { readonly reached: Promise<void>; release(): void } {
@@ -72,3 +75,70 @@ t.test('the disk is full at the only record of a file: nothing of it is left in 
   await world.until(close());
   t.same(await world.disk.list(), []);
 });
+
+const FULL_CHANGES: readonly (readonly [string, (kernel: FakeKernel) => Promise<unknown>])[] = [
+  ['open with O_TRUNC', kernel => kernel.open('/f', O_WRONLY | O_TRUNC)],
+  ['truncate', kernel => kernel.setattr('/f', { size: 3 })],
+  [
+    'fallocate that makes zeros',
+    async kernel => {
+      const file = await kernel.open('/f', O_RDWR);
+      try {
+        await kernel.fallocate(file, FALLOC_FL_ZERO_RANGE, 0, 4);
+      } finally {
+        await kernel.close(file);
+      }
+    },
+  ],
+];
+for (const [name, change] of FULL_CHANGES) {
+  t.test(`what fails on a full disk has changed nothing: ${name}`, async t => {
+    const world = new World();
+    world.store.putForeign('f', 'precious');
+    const { kernel, filesystem } = await world.mount();
+    await world.until(kernel.stat('/f'));
+    world.disk.before = event => {
+      if (event === 'write') throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' });
+    };
+    t.equal(await codeOf(world.until(change(kernel))), 'ENOSPC');
+    world.disk.before = () => {};
+    t.equal((await world.until(kernel.readFile('/f'))).toString(), 'precious');
+    t.same(filesystem.unsaved().names, []);
+    await world.until(filesystem.drain());
+    t.equal(world.store.text('f'), 'precious');
+    await world.until(change(kernel));
+    t.not((await world.until(kernel.readFile('/f'))).toString(), 'precious', 'with room it is done');
+  });
+}
+
+for (const [first, left] of [
+  ['write', ''],
+  ['O_TRUNC', 'new'],
+] as const) {
+  t.test(`a write and an O_TRUNC at once come in the order of the journal, ${first} first`, async t => {
+    const world = new World();
+    world.store.putForeign('f', 'precious');
+    const { kernel } = await world.mount();
+    const file = await world.until(kernel.open('/f', O_WRONLY));
+    await world.until(kernel.write(file, 8, Buffer.from('!')));
+    let release = (): void => {};
+    const released = new Promise<void>(resolve => {
+      release = resolve;
+    });
+    world.disk.before = event => (event === 'write' ? released : undefined);
+    const changes = [() => kernel.write(file, 0, Buffer.from('new')), () => kernel.open('/f', O_WRONLY | O_TRUNC)];
+    if (first === 'O_TRUNC') changes.reverse();
+    const done: Promise<unknown>[] = [];
+    for (const change of changes) {
+      done.push(change());
+      await world.clock.advance(50);
+    }
+    release();
+    await world.until(Promise.all(done));
+    t.equal((await world.until(kernel.readFile('/f'))).toString(), left);
+    await world.kill();
+    const next = await world.mount();
+    await world.until(next.recovered);
+    t.equal(world.store.text('f'), left, 'the next daemon finds what this one showed');
+  });
+}
