@@ -24,7 +24,7 @@ export class InodeLimit {
   /**
    * The number that was looked at last: who was asked to be forgotten and is still here is in use, so the next look begins
    * behind it. Not an iterator: one that stands still keeps alive every table that the map has outgrown since, and with
-   * them every inode that was ever forgotten (64 processes at work cost 20 MiB a minute).
+   * them inodes that were forgotten (after 11,000 operations of 64 processes 676 of them beside 697 that were needed).
    */
   #last = 0;
   #waiting = false;

@@ -30,7 +30,7 @@ async function soak(owner: Owner, wrong: string[]): Promise<LoadReport> {
   const { failed, files, operations, series } = await load(mount, { seconds, seed, onSample });
   wrong.push(...failed);
   const mostResident = mount.mostMemory();
-  if (mostResident > MOST_RESIDENT.hour) wrong.push(`${Math.round(mostResident / MIB)} MiB resident`);
+  if (mostResident > MOST_RESIDENT) wrong.push(`${Math.round(mostResident / MIB)} MiB resident`);
   for (const { measure, isSteady } of steadinessOf(series)) if (!isSteady) wrong.push(`${measure}: not steady`);
   // Before the next daemon counts from zero.
   const { requests, version } = await mount.status();

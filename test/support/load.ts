@@ -13,11 +13,8 @@ import { type Allowance, type Steadiness, steadiness } from './steadiness.ts';
 export const PROCESSES = 64;
 /** `memory=` of the mount: less than the files take together, so that blocks are let go of all the time. */
 export const MEMORY = 96 * 1024 * 1024;
-/**
- * Resident at most: twice what the option limits (blocks, and names with attributes) with Node and the code beside; and over
- * an hour V8's heap, which is collected late while the machine has memory: half an hour came to 480 MiB, a minute to 250.
- */
-export const MOST_RESIDENT = { minute: 2 * MEMORY + 160 * 1024 * 1024, hour: 2 * MEMORY + 320 * 1024 * 1024 } as const;
+/** Resident at most: twice what the option limits, with Node, V8's heap and the code beside. */
+export const MOST_RESIDENT = 2 * MEMORY + 160 * 1024 * 1024;
 
 /** Points of a series: as many as a plot has room for; a minute gives enough for each third. */
 const SAMPLES = 400;
