@@ -63,7 +63,7 @@ export interface Ending {
 const HOLDERS_LIMIT = 1_000;
 
 /**
- * ms without one good answer from S3 after which a drain is given up: its bytes go to the local disk. As long as a request is tried
+ * ms without a good answer from S3, or bytes that arrive there (`sending-progress.ts`), after which a drain is given up: its bytes go to the local disk. As long as a request is tried
  * again, and half of what service managers wait before they kill.
  */
 export const DRAIN_LIMIT = 60_000;
@@ -129,7 +129,7 @@ export class Lifecycle {
     }
   }
 
-  /** Resolves with `work`, or when S3 has given no good answer for too long. Rejects as `work`. */
+  /** Resolves with `work`, or when nothing has got on for too long. Rejects as `work`. */
   async #whileItGetsOn(work: Promise<void>): Promise<void> {
     const { drains, log } = this.#parts;
     if (!drains || this.#givenUp) {

@@ -21,7 +21,6 @@ const KEYS: ReadonlySet<string> = new Set([
 const OPTIONS: ReadonlyMap<string, OptionName> = new Map<string, OptionName>([
   ['AWS_PROFILE', 'profile'],
   ['AWS_REGION', 'region'],
-  ['AWS_DEFAULT_REGION', 'region'],
   ['AWS_ENDPOINT_URL', 'url'],
   ['AWS_ENDPOINT_URL_S3', 'url'],
   ...OPTION_NAMES.map((name): [string, OptionName] => [environmentName(name), name]),
@@ -29,7 +28,7 @@ const OPTIONS: ReadonlyMap<string, OptionName> = new Map<string, OptionName>([
 
 const OTHERS = /^(AWS_[A-Z0-9_]+|AWSSSE[A-Z]+|NODE_EXTRA_CA_CERTS|(https?|all|no)_proxy|(HTTPS?|ALL|NO)_PROXY)$/;
 /** Of the AWS CLI alone, or told by shells that AWS serves. */
-const IDLE = /^AWS_(PAGER|CLI_.*|DEFAULT_OUTPUT|EXECUTION_ENV|PS1|VAULT.*|TOOLING_.*)$/;
+const IDLE = /^AWS_(PAGER|CLI_.*|DEFAULT_(OUTPUT|REGION)|EXECUTION_ENV|PS1|VAULT.*|TOOLING_.*)$/;
 
 /** Sentences for what is set in `env` and would change the mount. `values`: what the unit says by options. */
 export function* missingVariables(
@@ -45,7 +44,8 @@ export function* missingVariables(
   }
   const options = set.filter(name => {
     const option = OPTIONS.get(name);
-    return option !== undefined && values[option] === undefined;
+    const isOverruled = name === 'AWS_ENDPOINT_URL' && env['AWS_ENDPOINT_URL_S3'];
+    return option !== undefined && values[option] === undefined && !isOverruled;
   });
   if (options.length > 0) {
     const words = options.map(name => `${OPTIONS.get(name)}=${env[name]}`);

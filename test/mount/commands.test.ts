@@ -171,8 +171,7 @@ t.test('flush saves what a program keeps open; umount shows what is left', async
   t.match(await place.run(['flush', join(mountPoint, 'log')]), { code: 0, stdout: /1 file saved/ });
   t.equal(server.getObject(BUCKET, 'log')?.bytes().toString(), 'one');
   await file.close();
-  // Two commands start meanwhile, which take seconds on a busy machine, and nothing is shown for the first two.
-  server.faults.add({ kind: 'slow', ms: 10_000, operation: 'PutObject' });
+  server.faults.add({ kind: 'slow', ms: 4000, operation: 'PutObject' });
   const writing = writeFile(join(mountPoint, 'slow'), 'x'.repeat(100_000));
   await eventually(
     t,

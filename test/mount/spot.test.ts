@@ -2,7 +2,7 @@
 import { closeSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import t from 'tap';
 import { credentialEndpoints } from '../support/credential-endpoints.ts';
-import { aMount } from '../support/mount.ts';
+import { aMount, eventually } from '../support/mount.ts';
 import { run } from '../support/processes.ts';
 
 const KEYS = { accessKeyId: 'unused', secretAccessKey: 'unused', sessionToken: 'unused' };
@@ -18,7 +18,7 @@ t.test('what is written after the notice is in S3 before anybody closes it', asy
   const fd = openSync(mount.path('log'), 'w');
   writeSync(fd, 'half a line');
   // The next look is at most 5 s away.
-  while ((await mount.client.text('log')) !== 'half a line') await new Promise(resolve => setTimeout(resolve, 100));
+  t.ok(await eventually(async () => (await mount.client.text('log')) === 'half a line'), 'saved while it is open');
   t.match(mount.log(), /AWS will terminate this instance at 2026-11-21T08:22:00Z/);
   closeSync(fd);
   t.match(
@@ -43,7 +43,7 @@ t.test('what waits in the queue of write_back is counted once', async t => {
       .log()
       .split('\n')
       .find(line => line.includes('AWS will terminate'));
-  while (told() === undefined) await new Promise(resolve => setTimeout(resolve, 100));
+  t.ok(await eventually(() => told() !== undefined), 'the log tells of the notice');
   await mount.s3.clearFaults();
   t.match(JSON.parse(told()!), { bytes: 7, files: 1 });
   t.equal((await mount.stop()).code, 0);

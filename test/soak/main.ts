@@ -40,9 +40,12 @@ async function run(
   return code === 0;
 }
 
+let isStopped = false;
+
 async function fuzz(inputs: number): Promise<boolean> {
   let isWell = true;
   for (const name of FUZZERS) {
+    if (isStopped) return false;
     const environment = { S3MOUNT_FUZZ_RUNS: String(inputs), FUZZ: String(inputs), TAP_TIMEOUT: '0' };
     // Of its tests, not of their assertions. What a failure takes to be played again, fast-check says in it.
     isWell = (await run(name, [`test/unit/${name}.test.ts`], environment, /^(not )?ok /)) && isWell;
@@ -77,6 +80,7 @@ async function main(): Promise<void> {
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, () => {
+    isStopped = true;
     for (const child of children) child.kill(signal);
     process.exitCode = 1;
   });
