@@ -47,8 +47,9 @@ export class UnsavedLog {
   readonly journaledSaves: number;
   #nextId: number;
   readonly #notes = new Set<Promise<unknown>>();
-  /** Some may not be synced. */
-  #isUnsafe = false;
+  /** How many there were, and how many of them are surely synced. */
+  #noted = 0;
+  #safeTo = 0;
 
   constructor(options: {
     readonly journal: Journal;
@@ -72,15 +73,16 @@ export class UnsavedLog {
   /** The same for who is about to delete or replace what lay under the names before: a power cut must not undo them. Never rejects. */
   async safe(): Promise<void> {
     // Also of those that the journal has by now: the end of a save is noted, and nobody waits for that.
-    if (!this.#isUnsafe) return;
-    this.#isUnsafe = false;
+    const noted = this.#noted;
+    if (this.#safeTo >= noted) return;
     await this.noted();
     await this.journal.sync().catch(() => {});
+    this.#safeTo = Math.max(this.#safeTo, noted);
   }
 
   /** `note` is to be waited for by whoever asks `noted`. */
   note(note: Promise<unknown>): void {
-    this.#isUnsafe = true;
+    this.#noted++;
     const noted = note.catch(() => {}).finally(() => void this.#notes.delete(noted));
     this.#notes.add(noted);
   }

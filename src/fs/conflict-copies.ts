@@ -58,7 +58,7 @@ export class ConflictCopies {
     const { parent, name } = file;
     if (!parent) throw cause ?? new FsError('ENOENT', `${file.label} cannot be saved`);
     const theirs = file.key;
-    const change = file.baseGone ? 'deleted' : 'changed';
+    const change = file.isIncomplete && file.baseGone ? 'deleted' : 'changed';
     if (file.content?.hasSentRanges || this.isOpen(file)) {
       if (!(await this.#saveAndMakeWay(file, parent, name, cause))) return;
     } else {

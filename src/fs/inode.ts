@@ -79,7 +79,7 @@ export class FileInode extends ObjectInode {
   content: FileContent | undefined;
   /** Open handles. */
   opens = 0;
-  /** Opens under way, which will have a handle. */
+  /** Opens, and truncates by name, under way. */
   opening = 0;
   /** An unlink, or a rename over it, is under way: whoever opens it waits for the outcome. */
   leaving = false;

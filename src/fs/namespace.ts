@@ -351,7 +351,9 @@ export class Namespace extends InodeTree {
         this.#update(inode, inode.stored, facts);
         return inode;
       }
-      const isOpen = inode instanceof FileInode && inode.opens > 0;
+      // A truncate by name, or an open that cuts it, works on its content already.
+      const isOpen =
+        inode instanceof FileInode && (inode.opens > 0 || (inode.opening > 0 && inode.content !== undefined));
       if (!isOpen && typeOf(inode.posix.mode) === type) {
         if (inode instanceof FileInode) inode.content = undefined;
         else inode.target = undefined;

@@ -81,9 +81,9 @@ export class Saver {
    * that never stops would keep all others waiting. Fails with the error of its save; the bytes then stay and are tried again.
    */
   async save(file: FileInode): Promise<void> {
-    const { content } = file;
-    if (!file.unsaved) return;
-    const { saving } = file;
+    const { content, saving } = file;
+    // A conflict is still being resolved when nothing is unsaved any more.
+    if (!file.unsaved) return saving;
     const generation = content?.generation ?? 0;
     const isSaved = (): boolean =>
       !content?.unsaved || file.content !== content || content.isSavedUpTo(generation) || file.unlinked;

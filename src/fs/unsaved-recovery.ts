@@ -268,7 +268,7 @@ class Recovery {
     if (bytes > 0) {
       log.warn({ key: this.#key, bytes }, `the version that was changed is gone: ${bytes} of its bytes are zeros now`);
     }
-    // What is not whole goes beside the name that it had, as from a mount that lives (SEMANTICS, C10).
+    // What is not whole goes beside the name that it had, as from a mount that lives (SEMANTICS, C10); what is only in an upload cannot.
     if (!info && (bytes === 0 || this.#isBeside || content.hasSentRanges)) {
       this.#condition = { ifAbsent: true };
       return;

@@ -1,5 +1,9 @@
 /** The log of unsaved bytes on a disk that is full for a moment: whatever was answered is in the journal. */
 import t from 'tap';
+import type { Journal } from '../../src/cache/journal.ts';
+import { UnsavedLog } from '../../src/cache/unsaved-log.ts';
+import { systemClock } from '../../src/concurrency.ts';
+import { silentTelemetry } from '../../src/telemetry.ts';
 import type { FakeKernel } from '../support/fake-kernel.ts';
 import { World } from '../support/unsaved-world.ts';
 
@@ -142,3 +146,52 @@ for (const [first, left] of [
     t.equal(world.store.text('f'), left, 'the next daemon finds what this one showed');
   });
 }
+
+t.test(
+  'a truncate that waits for the journal while another client replaces the file is no change of theirs',
+  async t => {
+    const world = new World();
+    world.store.putForeign('f', '0123456789');
+    const { kernel } = await world.mount();
+    await world.until(kernel.writeFile('/other', 'x'));
+    await world.until(kernel.readFile('/f'));
+    let release = (): void => {};
+    const reached = new Promise<void>(resolve => {
+      world.disk.before = event => {
+        if (event !== 'write') return;
+        world.disk.before = () => {};
+        resolve();
+        return new Promise<void>(go => {
+          release = go;
+        });
+      };
+    });
+    const truncated = codeOf(kernel.setattr('/f', { size: 3 }));
+    await reached;
+    world.store.putForeign('f', 'what they have');
+    await world.clock.advance(11_000);
+    await world.until(kernel.stat('/f'));
+    release();
+    t.equal(await world.until(truncated), 'ESTALE');
+    t.equal(world.store.text('f'), 'what they have');
+    const copy = world.store.keys().find(key => key.startsWith('_conflict.'));
+    t.equal(copy && world.store.text(copy), '012');
+  },
+);
+
+t.test('two who are about to delete old names both wait for the sync', async t => {
+  let synced = (): void => {};
+  const sync = new Promise<void>(resolve => {
+    synced = resolve;
+  });
+  const journal = { sync: () => sync } as Partial<Journal> as Journal;
+  const log = new UnsavedLog({ journal, clock: systemClock, telemetry: silentTelemetry, nextId: 1 });
+  log.note(Promise.resolve());
+  const ended: string[] = [];
+  const both = ['first', 'second'].map(name => log.safe().then(() => ended.push(name)));
+  for (let turns = 0; turns < 20; turns++) await Promise.resolve();
+  t.same(ended, []);
+  synced();
+  await Promise.all(both);
+  t.same(ended, ['first', 'second']);
+});
