@@ -85,8 +85,12 @@ export class Orphans {
   /** The last handle is closed, and the file has its name. */
   closed(file: FileInode): void {
     this.#unpin(file);
+    const hidden = this.#hidden.get(file);
     // What could not be saved yet may lie upon it.
-    if (this.#hidden.has(file) && !file.content?.unsaved) void this.#leaveHidden(file);
+    if (!hidden || file.content?.unsaved) return;
+    this.#returnToName(file);
+    this.#hidden.delete(file);
+    this.#deleteLater(hidden.key);
   }
 
   /** The last handle is closed: nobody can reach the bytes any more. */
