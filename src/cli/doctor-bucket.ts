@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { isStoreError, StoreError } from '../errors.ts';
 import type { S3Store } from '../s3/s3-store.ts';
-import type { ObjectInfo } from '../s3/store.ts';
+import type { ListedObject, ObjectInfo } from '../s3/store.ts';
 import { CliError, EXIT, type ExitCode } from './exit-codes.ts';
 import { explainFailure } from './failures.ts';
 import { type Finding, finding } from './findings.ts';
@@ -33,7 +33,7 @@ export async function examineBucket(patient: BucketPatient): Promise<void> {
   const found = await reach(patient);
   if (!found) return;
   if (readOnly) {
-    if (found.sample !== undefined) await tryRight(patient, 'read', 's3:GetObject', () => store.head(found.sample!));
+    if (found.sample !== undefined) await tryReading(patient, found.sample);
   } else {
     await tryWriting(patient);
   }
@@ -45,7 +45,11 @@ export async function examineBucket(patient: BucketPatient): Promise<void> {
 }
 
 /** Whether the bucket answers at all: credentials, region, clock. */
-async function reach({ store, tell, anonymous }: BucketPatient): Promise<{ sample: string | undefined } | undefined> {
+async function reach({
+  store,
+  tell,
+  anonymous,
+}: BucketPatient): Promise<{ sample: ListedObject | undefined } | undefined> {
   const before = Date.now();
   let page: Awaited<ReturnType<S3Store['list']>>;
   try {
@@ -72,7 +76,8 @@ async function reach({ store, tell, anonymous }: BucketPatient): Promise<{ sampl
   tell(finding.ok('region', `${region}, by ${endpoint}`));
   tell(finding.ok('list', `s3:ListBucket on ${bucket}${prefix === '' ? '' : ` below ${prefix}`}`));
   tell(clock(page.serverDate, before));
-  return { sample: page.objects.find(({ key }) => !key.endsWith('/'))?.key };
+  const files = page.objects.filter(({ key }) => !key.endsWith('/'));
+  return { sample: files.find(({ size }) => size > 0) ?? files[0] };
 }
 
 function clock(serverDate: number, before: number): Finding {
@@ -119,6 +124,17 @@ function rightFinding(about: string, actions: string, error: unknown): Finding {
       ? `${actions} is missing; s3mount iam-policy prints what is needed, or mount with ro`
       : 'the store did not do it; see docs/SEMANTICS.md for what other stores lack';
   return finding.fail(about, error.message, advice, code);
+}
+
+/** By a byte of what is there: a HEAD is answered also where the key of KMS may not be used. */
+async function tryReading(patient: BucketPatient, { key, size }: ListedObject): Promise<void> {
+  const { store } = patient;
+  await tryRight(patient, 'read', 's3:GetObject', async () => {
+    if (size === 0) return store.head(key);
+    return store.get(key, { offset: 0, length: 1 }, { buffers: [Buffer.alloc(1)] }).catch(error => {
+      if (!isStoreError(error, 'archived')) throw error;
+    });
+  });
 }
 
 /** Each operation of a mount that changes something, on a key of its own. */

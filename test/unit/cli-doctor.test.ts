@@ -173,6 +173,17 @@ t.test('read only: nothing is written, and less is needed', async t => {
   t.match(text, /^ok {4}read +s3:GetObject$/m);
 });
 
+t.test('read only: a key of KMS that may not be used is found, an archived object is no failure', async t => {
+  const denied = await bucket({ server: { modes: { kmsDenied: true } }, readOnly: true });
+  t.equal(denied.exitCode, 12, denied.text);
+  t.match(denied.text, /^fail {2}read /m);
+  const archived = await bucket({
+    prepare: async s3 => void s3.putObject('works', 'there', 'theirs', { storageClass: 'GLACIER' }),
+    readOnly: true,
+  });
+  t.equal(archived.exitCode, 0, archived.text);
+});
+
 t.test('kinds of buckets', async t => {
   t.match(
     (await bucket({ server: { modes: { versioning: true } } })).text,
